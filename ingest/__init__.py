@@ -1,0 +1,1 @@
+"""What devices said: decoded, kept without loss, and turned into states and charging sessions."""

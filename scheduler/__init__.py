@@ -1,0 +1,1 @@
+"""Owns promises: turns to residents, duties of staff, rules of committees."""
