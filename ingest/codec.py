@@ -1,0 +1,183 @@
+"""Floor 1 · Bytes of the bus to typed values and back; what cannot be read is refused with its reason.
+
+One pass by msgspec reads a good payload. Only a payload that this pass refuses is read again, slowly and field by
+field, to say which message of it is bad and why (docs/contracts/dead-letters.md lists the reasons).
+"""
+
+from __future__ import annotations
+
+import json
+from typing import NoReturn, TypeVar, get_args
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import FieldInfo, fields
+
+from ingest.clock import EARLIEST_MS, LATEST_MS, to_ms
+from ingest.messages import (
+    Ack,
+    AnyCommand,
+    CommandResult,
+    DeviceState,
+    Message,
+    ServiceNotice,
+    SessionNotice,
+    Status,
+    Telemetry,
+    Turns,
+)
+
+MAX_MESSAGES = 500
+MAX_BYTES = 256 * 1024
+
+_payload = msgspec.json.Decoder(Telemetry | list[Telemetry])
+_kinds: dict[str, type[Message]] = {str(kind.__struct_config__.tag): kind for kind in get_args(Telemetry)}
+_envelope = fields(Message)
+_own_fields = {name: fields(kind)[len(_envelope) :] for name, kind in _kinds.items()}
+
+_status = msgspec.json.Decoder(Status)
+_ack = msgspec.json.Decoder(Ack)
+_command = msgspec.json.Decoder(AnyCommand)
+_result = msgspec.json.Decoder(CommandResult)
+_turns = msgspec.json.Decoder(Turns)
+_state = msgspec.json.Decoder(DeviceState)
+_notice = msgspec.json.Decoder(ServiceNotice)
+_session = msgspec.json.Decoder(SessionNotice)
+
+encode = msgspec.json.encode
+"""Any value of ingest.messages as the bytes that go on the bus."""
+
+
+class BadPayload(ValueError):
+    """A payload that is not what its topic promises; the text says where."""
+
+
+class Refused(Struct, frozen=True):
+    """One message that cannot be taken. `boot` and `seq` are None where either cannot be read."""
+
+    reason: str
+    payload: bytes
+    boot: str | None = None
+    seq: int | None = None
+
+
+class _NotJson(ValueError):
+    pass
+
+
+def decode_telemetry(payload: bytes) -> tuple[list[Telemetry], list[Refused]]:
+    """The good messages of a telemetry payload in their order, and the refused ones."""
+    if len(payload) > MAX_BYTES:
+        return [], [Refused("too_large", payload[:MAX_BYTES])]
+    try:
+        read = _payload.decode(payload)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return _decode_slowly(payload)
+    messages = read if isinstance(read, list) else [read]
+    if len(messages) > MAX_MESSAGES:
+        return [], [Refused("too_large", payload)]
+    for message in messages:
+        if not EARLIEST_MS <= to_ms(message.ts) < LATEST_MS:
+            return _decode_slowly(payload)
+    return messages, []
+
+
+def _decode_slowly(payload: bytes) -> tuple[list[Telemetry], list[Refused]]:
+    try:
+        read = json.loads(payload.decode(), parse_constant=_no_constant)
+    except (ValueError, RecursionError):
+        return [], [Refused("not_json", payload)]
+    if isinstance(read, dict):
+        message = _message(read, payload)
+        return ([], [message]) if isinstance(message, Refused) else ([message], [])
+    if not isinstance(read, list) or (read and all(isinstance(element, list) for element in read)):
+        return [], [Refused("bad_envelope", payload)]
+    if len(read) > MAX_MESSAGES:
+        return [], [Refused("too_large", payload)]
+    good: list[Telemetry] = []
+    refused: list[Refused] = []
+    for element in read:
+        found = _message(element, json.dumps(element, separators=(",", ":")).encode())
+        if isinstance(found, Refused):
+            refused.append(found)
+        else:
+            good.append(found)
+    return good, refused
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise _NotJson(name)
+
+
+def _message(element: object, raw: bytes) -> Telemetry | Refused:
+    if not isinstance(element, dict):
+        return Refused("bad_envelope", raw)
+    fits = {field.name: _fits(element, field) for field in _envelope}
+    boot, seq = (element["boot"], element["seq"]) if fits["boot"] and fits["seq"] else (None, None)
+    for name, fit in fits.items():
+        if not fit:
+            return Refused(f"bad_field:{name}", raw, boot, seq)
+    kind = element.get("kind")
+    if not isinstance(kind, str) or not kind:
+        return Refused("bad_field:kind", raw, boot, seq)
+    if kind not in _kinds:
+        return Refused(f"unknown_kind:{kind[:64].encode(errors='replace').decode()}", raw, boot, seq)
+    for field in _own_fields[kind]:
+        if not _fits(element, field):
+            return Refused(f"bad_field:{field.name}", raw, boot, seq)
+    message: Telemetry = msgspec.convert(element, _kinds[kind])
+    return message
+
+
+def _fits(element: dict[str, object], field: FieldInfo) -> bool:
+    if field.name not in element:
+        return not field.required
+    try:
+        json.dumps(element[field.name], ensure_ascii=False).encode()  # half a surrogate pair is no text
+        value = msgspec.convert(element[field.name], field.type)
+    except (msgspec.ValidationError, ValueError, RecursionError):
+        return False
+    return field.name != "ts" or EARLIEST_MS <= to_ms(value) < LATEST_MS
+
+
+Value = TypeVar("Value")
+
+
+def _read(decoder: msgspec.json.Decoder[Value], payload: bytes) -> Value:
+    try:
+        return decoder.decode(payload)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as bad:
+        raise BadPayload(str(bad)) from None
+
+
+def decode_status(payload: bytes) -> Status:
+    """Raises BadPayload, as every `decode_…` below."""
+    return _read(_status, payload)
+
+
+def decode_ack(payload: bytes) -> Ack:
+    return _read(_ack, payload)
+
+
+def decode_command(payload: bytes) -> AnyCommand:
+    return _read(_command, payload)
+
+
+def decode_result(payload: bytes) -> CommandResult:
+    return _read(_result, payload)
+
+
+def decode_turns(payload: bytes) -> Turns:
+    return _read(_turns, payload)
+
+
+def decode_state(payload: bytes) -> DeviceState:
+    return _read(_state, payload)
+
+
+def decode_notice(payload: bytes) -> ServiceNotice:
+    return _read(_notice, payload)
+
+
+def decode_session(payload: bytes) -> SessionNotice:
+    return _read(_session, payload)
