@@ -158,7 +158,9 @@ class TelemetryStore(Protocol):
     def latest(self) -> list[dict[str, Cell]]:
         """The newest meter and connector row of each connector and the newest row of each station instrument, by column name."""
 
-    def history(self, site: str, device: str, connector: int | None, start_ms: int, end_ms: int, every_ms: int) -> list[HistoryPoint]:
+    def history(
+        self, site: str, device: str, connector: int | None, start_ms: int, end_ms: int, every_ms: int
+    ) -> list[HistoryPoint]:
         """Steps of `every_ms` in [start_ms, end_ms) that hold a reading, oldest first."""
 
     def sessions(self, *, site: str | None = None, device: str | None = None, connector: int | None = None,
@@ -176,7 +178,9 @@ class TelemetryStore(Protocol):
     def roll_up(self, before_ms: int, limit_hours: int = 2_000) -> int:
         """Make or renew the rollups of every whole hour and day before `before_ms` that changed; how many hours were done."""
 
-    def rollups(self, level: Level, start_ms: int, end_ms: int, *, site: str | None = None, device: str | None = None) -> list[RollupRow]: ...
+    def rollups(
+        self, level: Level, start_ms: int, end_ms: int, *, site: str | None = None, device: str | None = None
+    ) -> list[RollupRow]: ...
 
     def stored(self, since_batch: tuple[str, int] | None = None) -> list[tuple[str, str, str, int, int, int]]:
         """(site, device, boot, lowest seq, highest seq, rows) of each unbroken run of seqs stored; of batches after
