@@ -90,7 +90,7 @@ def _decode_slowly(payload: bytes) -> tuple[list[Telemetry], list[Refused]]:
     if isinstance(read, dict):
         message = _message(read, payload)
         return ([], [message]) if isinstance(message, Refused) else ([message], [])
-    if not isinstance(read, list) or (read and all(isinstance(element, list) for element in read)):
+    if not isinstance(read, list):
         return [], [Refused("bad_envelope", payload)]
     if len(read) > MAX_MESSAGES:
         return [], [Refused("too_large", payload)]
