@@ -1,0 +1,36 @@
+# `make` alone prints what there is. PYTHON=python3.12 chooses another Python for the virtual environment.
+
+SHELL := bash
+BIN := .venv/bin
+ARGS ?=
+ROW ?=
+export PYTHON ?= python3
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint bench faults
+
+help:  ## print this
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup:  ## make .venv with the locked dependencies; the command is then .venv/bin/lunchong
+	@tools/setup
+
+demo: setup  ## a living neighbourhood on http://127.0.0.1:8080 (ARGS="--speed 600 --for 60")
+	@$(BIN)/lunchong demo $(ARGS)
+
+lint: setup  ## style, types, floors and the order of packages
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/python tools/floors --check
+	$(BIN)/lint-imports --no-logo
+
+test: setup lint  ## install what the tests need, then run all checks and all tests with coverage
+	@tools/system-packages test
+	$(BIN)/pytest --cov --cov-report=term --durations=10
+
+bench: setup  ## messages a second, cost of a message, delay on the page; ends with one line of JSON
+	@$(BIN)/python -m benchmarks
+
+faults: setup  ## the fault matrix, or one row of it (ROW=4); ends with one line of JSON
+	@$(BIN)/python -m tools.faults $(if $(ROW),--row $(ROW))
