@@ -33,10 +33,20 @@ class Workstation(Struct, frozen=True):
     name: Name
 
 
+class Role(Struct, frozen=True):
+    """A duty in a section, not the person who has it: persons are accounts, and the inventory names nobody."""
+
+    id: str
+    name: Name
+
+
 class Section(Struct, frozen=True):
+    """A stretch of streets under a workstation. Of its `roles`, where given, one has the id `head`."""
+
     id: str
     name: Name
     workstation: str
+    roles: tuple[Role, ...] = ()
 
 
 class Committee(Struct, frozen=True):
