@@ -244,5 +244,5 @@ class Checked:
             if limit_kw is not None and together_kw > limit_kw + 1e-9:
                 self.mistake(
                     (*cast(Path, draft["_path"]), "limit_kw"),
-                    f"the piles of {site!r} fall back to {together_kw:g} kW together, more than its limit_kw {limit_kw:g}",
+                    f"the piles of {site!r} fall back to {together_kw:g} kW together, above its limit_kw {limit_kw:g}",
                 )

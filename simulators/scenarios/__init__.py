@@ -1,0 +1,1 @@
+"""Floor 0 · Places and days for the simulators to live in."""
