@@ -1,0 +1,83 @@
+"""Floor 0 · From what a pile said to the status that people are shown."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Container, Sequence
+from typing import TypeVar
+
+from msgspec import UNSET, UnsetType
+
+from api.schemas import ConnectorAnswer, OcpiStatus, Summary, WaitMin
+from ingest.assets import ConnectorSpec
+from ingest.messages import ConnectorState
+
+T = TypeVar("T")
+PLUGGED = frozenset({"preparing", "charging", "suspended", "finishing"})
+STALE_INTERVALS = 3
+STALE_WALL_S = 2.0
+
+
+def stale_after_ms(interval_s: float, speed: float) -> int:
+    """Service milliseconds after which a silent device is stale: three of its intervals, or 2 s of wall time."""
+    return round(1_000 * max(STALE_INTERVALS * interval_s, STALE_WALL_S * speed))
+
+
+def status_of(said: ConnectorState | None, *, stale: bool, open_now: bool) -> OcpiStatus:
+    """OCPI's status: the first that holds, in the order of the contract."""
+    if stale or said is None or said.state is UNSET:
+        return "UNKNOWN"
+    if said.state == "faulted":
+        return "OUTOFORDER"
+    if said.state == "unavailable" or not open_now:
+        return "INOPERATIVE"
+    if said.state in PLUGGED:
+        return "CHARGING"
+    return "BLOCKED" if said.bay_occupied is True else "AVAILABLE"
+
+
+def connector_answer(
+    name: str, spec: ConnectorSpec, said: ConnectorState | None, *, stale: bool, open_now: bool
+) -> ConnectorAnswer:
+    """What the public sees of the connector `SITE/DEVICE/NUMBER`."""
+    return ConnectorAnswer(
+        id=name,
+        type=spec.type,
+        status=status_of(said, stale=stale, open_now=open_now),
+        state=_or_none(said.state) if said else None,
+        since=_or_none(said.since) if said else None,
+        observed_at=said.observed_at if said else None,
+        stale=stale,
+        power_kw=_or_none(said.power_kw) if said else None,
+        max_kw=spec.max_kw,
+        free_at=None,
+    )
+
+
+def charged(said: ConnectorState | None) -> bool:
+    """Whether the car is done and still plugged in."""
+    if said is None or said.state not in PLUGGED:
+        return False
+    return said.state == "finishing" or bool(said.session and said.session.charge_ended_at is not UNSET)
+
+
+def summary(connectors: Sequence[ConnectorAnswer], finished: Container[str]) -> Summary:
+    """The counts of a site; `finished` are the ids of connectors whose car is charged."""
+    counts = Counter(connector.status for connector in connectors)
+    finishing = sum(connector.status == "CHARGING" and connector.id in finished for connector in connectors)
+    return Summary(
+        total=len(connectors),
+        available=counts["AVAILABLE"],
+        reserved=counts["RESERVED"],
+        in_use=counts["CHARGING"] - finishing,
+        finishing=finishing,
+        blocked=counts["BLOCKED"],
+        out_of_order=counts["OUTOFORDER"],
+        closed=counts["INOPERATIVE"],
+        unknown=counts["UNKNOWN"],
+        wait_min=WaitMin(p50=0, p90=0) if counts["AVAILABLE"] else None,
+    )
+
+
+def _or_none(value: T | UnsetType) -> T | None:
+    return None if value is UNSET else value

@@ -1,0 +1,1 @@
+"""Floor 0 · The words of the pages, in Chinese and English."""

@@ -1,0 +1,1 @@
+"""Floor 4 · The resources of the API, one file each."""

@@ -1,0 +1,56 @@
+"""Floor 3 · The book of troubles: a small SQLite file in the data folder."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from threading import Lock
+from typing import get_args
+
+import msgspec
+
+from api.ports import BookUnavailable, Trouble, TroubleKind
+
+KEPT = 10_000
+"""Beyond this many the book takes no more until staff have cleared it: refusing says so, forgetting would not."""
+
+
+class SqliteTroubleBook:
+    """Thread-safe; each trouble is synced before `add` returns."""
+
+    def __init__(self, path: Path | str) -> None:
+        self._lock = Lock()
+        self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db.execute("PRAGMA synchronous=FULL")
+        kinds = ", ".join(f"'{kind}'" for kind in get_args(TroubleKind))
+        self._db.execute(
+            "CREATE TABLE IF NOT EXISTS trouble (id TEXT PRIMARY KEY, reported_ms INTEGER NOT NULL, "
+            f"connector TEXT NOT NULL, kind TEXT NOT NULL CHECK (kind IN ({kinds})), note TEXT NOT NULL)"
+        )
+
+    def add(self, trouble: Trouble) -> None:
+        with self._lock:
+            try:
+                if self._count() >= KEPT:
+                    raise BookUnavailable(f"the book is full: {KEPT} troubles wait to be cleared")
+                self._db.execute("INSERT INTO trouble VALUES (?, ?, ?, ?, ?)", msgspec.structs.astuple(trouble))
+            except sqlite3.Error as failed:
+                raise BookUnavailable(str(failed)) from failed
+
+    def newest(self, limit: int) -> list[Trouble]:
+        with self._lock:
+            rows = self._db.execute("SELECT * FROM trouble ORDER BY reported_ms DESC, id LIMIT ?", (limit,)).fetchall()
+        return [Trouble(**dict(zip(Trouble.__struct_fields__, row, strict=True))) for row in rows]
+
+    def count(self) -> int:
+        with self._lock:
+            return self._count()
+
+    def close(self) -> None:
+        with self._lock:
+            self._db.close()
+
+    def _count(self) -> int:
+        [[count]] = self._db.execute("SELECT count(*) FROM trouble")
+        return int(count)
