@@ -1,8 +1,8 @@
 """Floor 0 · A device that loses nothing: what it keeps, sends, sends again and gives up, with no I/O of its own.
 
 The owner of the connection tells it what happened (`on_connect`, `on_ack`, `on_service_notice` …) and publishes, with
-QoS 1, what `due` returns. Seconds (`mono_s`) are the wall's monotonic ones; `ts_ms` is service time. The rules are those of
-docs/contracts/mqtt.md, "No loss".
+QoS 1, what `due` returns. Seconds (`mono_s`) are the monotonic ones of the wall; `ts_ms` is service time. The rules are
+those of docs/contracts/mqtt.md, "No loss".
 """
 
 from __future__ import annotations
