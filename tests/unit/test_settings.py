@@ -1,0 +1,114 @@
+"""Settings: where a value may come from, which of them wins, and one clear line for each that is wrong."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from lunchong.settings import SettingsError, read
+
+
+@pytest.fixture(autouse=True)
+def bare_environment(monkeypatch, tmp_path):
+    for variable in [variable for variable in os.environ if variable.startswith("LUNCHONG_")]:
+        monkeypatch.delenv(variable)
+    monkeypatch.chdir(tmp_path)
+
+
+def refused(**arguments) -> str:
+    with pytest.raises(SettingsError) as error:
+        read(**arguments)
+    said = str(error.value)
+    assert "\n" not in said
+    return said
+
+
+def test_without_any_setting_everything_stays_on_this_machine():
+    settings = read()
+    assert settings.data_dir == Path("data")
+    assert settings.inventory == Path("data/inventory.toml")
+    assert settings.mqtt_url == "embedded"
+    assert settings.mqtt_listen == ("127.0.0.1", 1883)
+    assert (settings.http_host, settings.http_port) == ("127.0.0.1", 8080)
+    assert settings.retention_days == 90
+
+
+def test_an_option_beats_the_environment_which_beats_the_file_which_beats_the_default(monkeypatch, tmp_path):
+    (tmp_path / "lunchong.toml").write_text("http_port = 1001\nretention_days = 7\nhttp_host = '::1'\n")
+    monkeypatch.setenv("LUNCHONG_HTTP_PORT", "1002")
+    monkeypatch.setenv("LUNCHONG_RETENTION_DAYS", "8")
+    settings = read(
+        data_dir=tmp_path, options={"http_port": 1003}, defaults={"http_host": "0.0.0.0", "timezone": "UTC"}
+    )
+    assert (settings.http_port, settings.retention_days) == (1003, 8)
+    assert (settings.http_host, settings.timezone) == ("::1", "UTC")
+
+
+def test_the_file_beside_the_data_is_read_also_when_the_environment_names_the_folder(monkeypatch, tmp_path):
+    (tmp_path / "lunchong.toml").write_text("store = 'influxdb'\n")
+    monkeypatch.setenv("LUNCHONG_DATA_DIR", str(tmp_path))
+    assert read().store == "influxdb"
+
+
+def test_proxies_and_listen_addresses_are_taken_apart(monkeypatch):
+    monkeypatch.setenv("LUNCHONG_TRUSTED_PROXIES", "10.0.0.1, 192.168.0.0/24")
+    monkeypatch.setenv("LUNCHONG_MQTT_LISTEN", "[::1]:0")
+    settings = read()
+    assert settings.trusted_proxies == ("10.0.0.1", "192.168.0.0/24")
+    assert settings.mqtt_listen == ("::1", 0)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("LUNCHONG_FOO", "1", "unknown setting LUNCHONG_FOO"),
+        ("LUNCHONG_HTP_PORT", "1", "unknown setting LUNCHONG_HTP_PORT, did you mean LUNCHONG_HTTP_PORT?"),
+        ("LUNCHONG_HTTP_PORT", "web", "LUNCHONG_HTTP_PORT must be a valid integer"),
+        ("LUNCHONG_HTTP_PORT", "65536", "LUNCHONG_HTTP_PORT must be less than or equal to 65535, not '65536'"),
+        ("LUNCHONG_STORE", "csv", "LUNCHONG_STORE must be 'duckdb' or 'influxdb', not 'csv'"),
+        ("LUNCHONG_MQTT_URL", "http://x", "LUNCHONG_MQTT_URL must be `embedded`, mqtt://HOST[:PORT]"),
+        ("LUNCHONG_MQTT_LISTEN", "1883", "LUNCHONG_MQTT_LISTEN must be HOST:PORT, not '1883'"),
+        ("LUNCHONG_MQTT_LISTEN", "0.0.0.0:1883", "LUNCHONG_MQTT_LISTEN 0.0.0.0:1883 is beyond loopback"),
+        ("LUNCHONG_MQTT_TLS_KEY", "/key", "LUNCHONG_MQTT_TLS_CERT and LUNCHONG_MQTT_TLS_KEY go together"),
+        ("LUNCHONG_TIMEZONE", "Mars/Base", "LUNCHONG_TIMEZONE must be a time zone"),
+        ("LUNCHONG_TIMEZONE", "/etc/passwd", "LUNCHONG_TIMEZONE must be a time zone"),
+        ("LUNCHONG_RETENTION_DAYS", "-1", "LUNCHONG_RETENTION_DAYS must be greater than or equal to 0"),
+        ("LUNCHONG_TRUSTED_PROXIES", "proxy", "LUNCHONG_TRUSTED_PROXIES must be addresses or networks"),
+    ],
+)
+def test_a_bad_variable_is_named_with_what_would_be_right(monkeypatch, variable, value, said):
+    monkeypatch.setenv(variable, value)
+    assert refused().startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("\nhttp_prot = 1\n", "line 2: unknown setting 'http_prot', did you mean 'http_port'?"),
+        ("# a\n\nhttp_port = 'x'\n", "line 3: http_port must be a valid integer"),
+        ("http_port = \n", "not TOML: "),
+    ],
+)
+def test_a_mistake_in_the_file_is_named_with_its_line(tmp_path, text, said):
+    file = tmp_path / "lunchong.toml"
+    file.write_text(text)
+    message = refused(data_dir=tmp_path)
+    assert message.startswith(str(file))
+    assert said in message
+
+
+def test_an_option_is_named_as_it_was_typed():
+    assert refused(options={"http_port": 70_000}).startswith("--http-port must be less than")
+
+
+def test_a_named_file_that_is_not_there_is_no_silent_default(tmp_path):
+    assert refused(config=tmp_path / "absent.toml") == f"there is no settings file {tmp_path / 'absent.toml'}"
+
+
+def test_a_value_beyond_loopback_is_taken_with_a_certificate(monkeypatch):
+    monkeypatch.setenv("LUNCHONG_MQTT_LISTEN", "0.0.0.0:8883")
+    monkeypatch.setenv("LUNCHONG_MQTT_TLS_CERT", "cert.pem")
+    monkeypatch.setenv("LUNCHONG_MQTT_TLS_KEY", "key.pem")
+    assert read().mqtt_listen == ("0.0.0.0", 8883)
