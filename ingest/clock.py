@@ -57,3 +57,10 @@ def parse_rfc3339(text: str) -> int:
     if moment.tzinfo is None:
         raise ValueError(f"{text!r} has no time zone; write it with Z")
     return to_ms(moment)
+
+
+class Now(Struct, frozen=True):
+    """One instant on both clocks: service time for what concerns people, a steady wall for what concerns machines."""
+
+    service_ms: int
+    mono_s: float

@@ -125,7 +125,7 @@ def _message(element: object, raw: bytes) -> Telemetry | Refused:
     for field in _own_fields[kind]:
         if not _fits(element, field):
             return Refused(f"bad_field:{field.name}", raw, boot, seq)
-    message: Telemetry = msgspec.convert(element, _kinds[kind])
+    message: Telemetry = msgspec.convert(element, Telemetry)
     return message
 
 
@@ -160,7 +160,8 @@ def decode_ack(payload: bytes) -> Ack:
 
 
 def decode_command(payload: bytes) -> AnyCommand:
-    return _read(_command, payload)
+    command: AnyCommand = _read(_command, payload)
+    return command
 
 
 def decode_result(payload: bytes) -> CommandResult:

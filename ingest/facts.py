@@ -84,6 +84,8 @@ class Batch(Struct, frozen=True, kw_only=True):
     withdrawn: list[str] = []
     """Ids of sessions that did not happen so."""
     dead: list[DeadLetter] = []
+    revived: list[str] = []
+    """Ids of dead letters that were taken after all."""
     skewed: list[SkewMark] = []
 
 

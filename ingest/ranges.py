@@ -62,6 +62,11 @@ class Ranges:
         """The highest number in; 0 of an empty set."""
         return self._his[-1] if self._his else 0
 
+    @property
+    def last(self) -> tuple[int, int]:
+        """The range with the highest numbers; the set must not be empty."""
+        return self._los[-1], self._his[-1]
+
     def around(self, seq: int) -> tuple[int, int]:
         """The range that holds `seq`, which must be in."""
         at = bisect_left(self._his, seq)

@@ -1,0 +1,170 @@
+"""Floor 0 · What ingest remembers of one device: its boots, what was received, where derivation stands, the latest.
+
+`DeviceRecord` is kept in the spool, changed in the same commit as the batch that changed it. The seqs that were seen
+are kept beside it in a table of their own, and what waits for a hole is found again from both after a restart.
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct, field
+
+from ingest.assets import DEFAULT_INTERVAL_S
+from ingest.facts import Reading
+from ingest.messages import Connector, Telemetry
+from ingest.ranges import Ranges
+from ingest.sessions import Life
+from ingest.skew import BootClock
+
+MOST_BOOTS = 64
+"""Boots remembered by name; of older ones only the seqs that were seen."""
+
+
+class BootRecord(Struct):
+    """One start of a device. `wire` is the name that the device uses for it."""
+
+    wire: str
+    clock: BootClock = BootClock()
+    first_hash: str | None = None
+    last_seq: int = 0
+    """The highest seq that the device said it has used; 0 if it did not say."""
+    final: bool = False
+    """`last_seq` is the boot's last: a newer boot said so."""
+    dropped: list[tuple[int, int]] = []
+    ended: bool = False
+    """A newer boot has a live status that no longer lists this one: nothing more will come of it."""
+
+
+class Latest(Struct, frozen=True):
+    """The newest message of one instrument, by boot and seq. `since_ms`: since when it says this (connectors)."""
+
+    boot: str
+    seq: int
+    at_ms: int
+    since_ms: int
+    message: Telemetry
+
+
+class Noted(Struct, frozen=True):
+    since_ms: int
+    evidence: str
+
+
+class DeviceRecord(Struct):
+    site: str
+    device: str
+    order: list[str] = []
+    """Inside names of boots, oldest first."""
+    boots: dict[str, BootRecord] = {}
+    used_again: dict[str, str] = {}
+    """From a boot's name on the wire to the inside name that it has now (`BOOT~2`)."""
+    at_boot: str | None = None
+    next_seq: int = 1
+    """The next message to derive from. What stands before is derived, or was passed as a hole."""
+    lives: dict[int, Life] = {}
+    waiting: bool = False
+    mend_from: tuple[str, int] | None = None
+    """A passed hole was filled here: derive again from the last session closed before it."""
+    latest: dict[str, Latest] = {}
+    status_boot: str | None = None
+    online: bool = False
+    interval_s: int = DEFAULT_INTERVAL_S
+    model: str | None = None
+    firmware: str | None = None
+    heard_ms: int | None = None
+    """Service time at which the device was last heard, telemetry or live status."""
+    received: int = 0
+    duplicates: int = 0
+    skewed: int = 0
+    dead: int = 0
+    noted: dict[str, Noted] = {}
+
+
+class DeviceMemory(Struct):
+    """A device's record with what is at hand only while the process runs."""
+
+    record: DeviceRecord
+    seen: dict[str, Ranges] = field(default_factory=dict)
+    waiting: dict[str, dict[int, Reading | None]] = field(default_factory=dict)
+    """By boot and seq: messages beyond a hole. None stands for one that says nothing of a connector."""
+    unfilled: bool = False
+    """After a restart: what waits must first be read again from the store."""
+    stuck_ms: int | None = None
+    stuck_mono_s: float = 0.0
+
+    @property
+    def name(self) -> str:
+        return f"{self.record.site}/{self.record.device}"
+
+    def place(self, boot: str) -> int:
+        """Where a boot stands in the device's order; one no longer known by name stands before all."""
+        order = self.record.order
+        if order and order[-1] == boot:
+            return len(order) - 1
+        return order.index(boot) if boot in order else -1
+
+    def boot(self, wire: str) -> tuple[str, BootRecord]:
+        """The inside name and the record of a boot, made new at the end of the order when it is first heard of."""
+        name = self.record.used_again.get(wire, wire)
+        record = self.record.boots.get(name)
+        if record is None:
+            record = self.add_boot(name, wire, len(self.record.order))
+        return name, record
+
+    def add_boot(self, name: str, wire: str, place: int) -> BootRecord:
+        record = self.record.boots[name] = BootRecord(wire)
+        at_start = self.record.at_boot is not None and self.record.next_seq == 1
+        if at_start and place <= self.place(self.record.at_boot or ""):
+            self.record.at_boot = name
+        self.record.order.insert(place, name)
+        self.seen.setdefault(name, Ranges())
+        if len(self.record.order) > MOST_BOOTS and self.record.order[0] != self.record.at_boot:
+            self.record.boots.pop(self.record.order.pop(0), None)
+        return record
+
+    def keep_latest(self, key: str, boot: str, at_ms: int, message: Telemetry) -> bool:
+        """Take a message as the newest of its instrument unless a newer one is known. True if a state changed by it."""
+        before = self.record.latest.get(key)
+        since_ms, changed = at_ms, False
+        if before is not None:
+            if before.boot == boot:
+                if message.seq <= before.seq:
+                    return False
+            elif self.place(boot) < self.place(before.boot):
+                return False
+        if isinstance(message, Connector):
+            was = before.message if before is not None else None
+            same = isinstance(was, Connector) and (was.state, was.suspended_by) == (message.state, message.suspended_by)
+            changed = not same
+            if before is not None and same:
+                since_ms = before.since_ms
+        self.record.latest[key] = Latest(boot, message.seq, at_ms, since_ms, message)
+        return changed
+
+    def known_to(self, boot: str) -> int:
+        """The highest seq of a boot that is known to exist."""
+        record = self.record.boots.get(boot)
+        seen = self.seen.get(boot)
+        return max(record.last_seq if record else 0, seen.highest if seen else 0)
+
+    def holes(self, boot: str) -> list[tuple[int, int]]:
+        """Seqs known to exist, not received, and not said to be dropped."""
+        record = self.record.boots.get(boot)
+        seen = self.seen.get(boot) or Ranges()
+        missing = Ranges(seen.holes(1, self.known_to(boot)))
+        return list(missing.without(Ranges(record.dropped if record else ())))
+
+    def lost(self) -> int:
+        """Messages of ended boots that nothing explains."""
+        return sum(hi - lo + 1 for name, boot in self.record.boots.items() if boot.ended for lo, hi in self.holes(name))
+
+    def missing(self) -> int:
+        """Messages of boots not ended that have not come, or not yet."""
+        return sum(
+            hi - lo + 1 for name, boot in self.record.boots.items() if not boot.ended for lo, hi in self.holes(name)
+        )
+
+    def dropped(self) -> int:
+        """Messages that the device said it dropped, and that did not come after all."""
+        return sum(
+            len(Ranges(boot.dropped).without(self.seen.get(name) or Ranges())) for name, boot in self.record.boots.items()
+        )

@@ -1,0 +1,285 @@
+"""Floor 2 · From messages as they came to one commit: decoded, checked, remembered, put in order, derived.
+
+`take` and `settle` change the memory and gather what must become durable; `draw` hands it over as one commit. Only
+after that commit is synced may its acks be sent and its states be published. Nothing here reads a clock or writes.
+"""
+
+from __future__ import annotations
+
+from hashlib import sha256
+
+from msgspec import json, msgpack
+
+from ingest.assets import Device, Inventory
+from ingest.boots import first_hash_says_reused, note_status
+from ingest.clock import Now, to_ms
+from ingest.codec import BadPayload, Refused, decode_status, decode_telemetry
+from ingest.draft import Draft, Drawn
+from ingest.facts import DeadLetter, Session, SkewMark
+from ingest.follow import arrive, settle
+from ingest.memory import DeviceMemory, DeviceRecord, Noted
+from ingest.mending import Mended
+from ingest.messages import PILE_KINDS, STATION_KINDS, Connector, Meter, Status, Telemetry
+from ingest.ranges import Ranges
+from ingest.rows import instrument, reading, row
+from ingest.sessions import Life, measured
+from ingest.skew import judge_message, judge_status
+from ingest.spooling import DeadSeen, Kept
+from ingest.topics import split_topic
+
+
+class Pipeline:
+    """The memory of every device, and the draft of the next commit. Used by one thread at a time."""
+
+    def __init__(self, inventory: Inventory, kept: Kept, *, judge_skew: bool = True) -> None:
+        self.devices: dict[str, DeviceMemory] = {}
+        self.bad_statuses = 0
+        self._inventory = inventory
+        self._judge_skew = judge_skew
+        self._waiting: set[str] = set()
+        self._open: dict[str, Session] = {}
+        self._dead_seen: dict[bytes, DeadSeen] = {dead.digest: dead for dead in kept.dead_seen}
+        self._restore(kept)
+        self._draft = Draft(self._open, self._dead_seen)
+
+    def _restore(self, kept: Kept) -> None:
+        for record in kept.records:
+            memory = self.devices[f"{record.site}/{record.device}"] = DeviceMemory(record, unfilled=record.waiting)
+            for session in map(measured, record.lives.values()):
+                if session is not None:
+                    self._open[session.id] = session
+            if record.waiting:
+                self._waiting.add(memory.name)
+        for name, boot, lo, hi in kept.seen:
+            self._memory(name).seen.setdefault(boot, Ranges()).add_range(lo, hi)
+        for memory in self.devices.values():
+            for boot in memory.record.order:
+                memory.seen.setdefault(boot, Ranges())
+
+    @property
+    def empty(self) -> bool:
+        """Nothing waits to be drawn."""
+        return self._draft.empty
+
+    def draw(self) -> Drawn:
+        """All that was gathered since the last draw, as one commit."""
+        draft, self._draft = self._draft, Draft(self._open, self._dead_seen)
+        return draft.drawn()
+
+    def use(self, inventory: Inventory) -> list[str]:
+        """Go on with another inventory. Returns the names of the devices that left it."""
+        left = [name for name in self._inventory.devices if name not in inventory.devices]
+        self._inventory = inventory
+        return left
+
+    def device(self, name: str) -> Device | None:
+        return self._inventory.devices.get(name)
+
+    def take(self, topic: str, payload: bytes, now: Now, *, live: bool = True) -> int:
+        """Take one publish in; `live` is False for a retained delivery. Returns how many telemetry messages it held."""
+        name, leaf = split_topic(topic) or ("", "")
+        if leaf == "telemetry":
+            return self._take_telemetry(name, topic, payload, now)
+        if leaf == "status" and payload:
+            self._take_status(name, payload, now, live)
+        return 0
+
+    def revive(self, letter: DeadLetter, now: Now) -> bool:
+        """Try a dead letter again, say after the inventory was mended. True if it could be taken now."""
+        name, _leaf = split_topic(letter.topic) or ("", "")
+        messages, _refused = decode_telemetry(letter.payload)
+        device = self._inventory.devices.get(name)
+        if device is None or len(messages) != 1 or self._unfit(messages[0], device) is not None:
+            return False
+        memory = self._memory_with_lives(name, device)
+        self._take_message(memory, messages[0], device, now, buried=letter.seq is not None)
+        self._draft.revived.append(letter.id)
+        self._draft.touch(memory, urgent=True)
+        return True
+
+    def settle(self, now: Now) -> None:
+        """Pass the holes that were awaited long enough."""
+        for name in list(self._waiting):
+            memory = self.devices[name]
+            before = (memory.record.at_boot, memory.record.next_seq)
+            self._draft.keep_sessions(settle(memory, now), urgent=memory)
+            if before != (memory.record.at_boot, memory.record.next_seq):
+                self._draft.touch(memory)
+            if not memory.record.waiting:
+                self._waiting.discard(name)
+
+    def to_mend(self) -> list[DeviceMemory]:
+        """Devices whose sessions must be derived again from what is stored."""
+        return [memory for memory in self.devices.values() if memory.record.mend_from or memory.unfilled]
+
+    def mended(self, memory: DeviceMemory, found: list[Mended]) -> None:
+        """Take what `ingest.mending` found."""
+        for mended in found:
+            for session in mended.withdrawn:
+                self._draft.withdraw(session)
+            self._draft.keep_sessions(mended.changed)
+        memory.record.mend_from = None
+        if memory.record.waiting:
+            self._waiting.add(memory.name)
+        self._draft.touch(memory, urgent=True)
+
+    def review(self, now: Now) -> None:
+        """Hold or drop the conditions that follow from counting: lost and dropped messages, wrong clocks."""
+        for memory in self.devices.values():
+            lost, dropped = memory.lost(), memory.dropped()
+            self._note(memory, "messages_lost", now, f"{lost} messages never came" if lost else None)
+            self._note(memory, "messages_dropped", now, f"{dropped} messages were dropped" if dropped else None)
+            self._note(memory, "clock_skew", now, _skew_evidence(memory))
+
+    def _note(self, memory: DeviceMemory, code: str, now: Now, evidence: str | None) -> None:
+        before = memory.record.noted.get(code)
+        if evidence is None and before is not None:
+            del memory.record.noted[code]
+            self._draft.touch(memory)
+        elif evidence is not None and (before is None or before.evidence != evidence):
+            memory.record.noted[code] = Noted(before.since_ms if before else now.service_ms, evidence)
+            self._draft.touch(memory)
+
+    def _memory(self, name: str) -> DeviceMemory:
+        memory = self.devices.get(name)
+        if memory is None:
+            site, _, device = name.partition("/")
+            memory = self.devices[name] = DeviceMemory(DeviceRecord(site, device))
+        return memory
+
+    def _memory_with_lives(self, name: str, device: Device) -> DeviceMemory:
+        memory = self._memory(name)
+        if len(memory.record.lives) < len(device.connectors):
+            for spec in device.connectors:
+                memory.record.lives.setdefault(spec.id, Life())
+        return memory
+
+    def _take_telemetry(self, name: str, topic: str, payload: bytes, now: Now) -> int:
+        messages, refused = decode_telemetry(payload)
+        count = len(messages) + len(refused)
+        device = self._inventory.devices.get(name)
+        if device is None:
+            refused += [_refusal("unknown_device", message) for message in messages]
+            for bad in refused:
+                self._draft.bury(topic, bad, now)
+                if bad.boot is not None and bad.seq is not None:
+                    self._draft.ack(name, bad.boot, bad.seq, bad.seq)
+            return count
+        memory = self._memory_with_lives(name, device)
+        urgent = False
+        for message in messages:
+            unfit = self._unfit(message, device)
+            if unfit is None:
+                urgent |= self._take_message(memory, message, device, now)
+            else:
+                refused.append(_refusal(unfit, message))
+        for bad in refused:
+            self._bury(memory, topic, bad, now)
+        memory.record.heard_ms = now.service_ms
+        self._draft.touch(memory, urgent=urgent)
+        if memory.record.waiting:
+            self._waiting.add(name)
+        return count
+
+    def _unfit(self, message: Telemetry, device: Device) -> str | None:
+        """Why this device cannot say that; None if it can."""
+        if isinstance(message, Meter | Connector):
+            for spec in device.connectors:
+                if spec.id == message.connector:
+                    return None
+            return "unknown_connector"
+        kind = str(message.__struct_config__.tag)
+        return None if kind in (PILE_KINDS if device.kind == "pile" else STATION_KINDS) else f"unknown_kind:{kind}"
+
+    def _take_message(
+        self, memory: DeviceMemory, message: Telemetry, device: Device, now: Now, *, buried: bool = False
+    ) -> bool:
+        record = memory.record
+        if message.seq == 1:
+            self._check_first(memory, message, now)
+        boot, known = memory.boot(message.boot)
+        if not self._draft.remember(memory, device.name, boot, message.boot, message.seq) and not buried:
+            record.duplicates += 1
+            return False
+        record.received += 1
+        ts_ms = effective_ms = to_ms(message.ts)
+        if self._judge_skew:
+            known.clock, effective_ms = judge_message(known.clock, message.seq, ts_ms, now.service_ms)
+        skewed = effective_ms != ts_ms
+        record.skewed += skewed
+        measurement, cells = row(message, record.site, record.device, boot, ts_ms, effective_ms, skewed)
+        self._draft.rows[measurement].append(cells)
+        urgent = memory.keep_latest(instrument(message), boot, effective_ms, message)
+        if device.kind == "pile":
+            changed = arrive(memory, boot, message.seq, reading(message, boot, effective_ms))
+            self._draft.keep_sessions(changed)
+        return urgent
+
+    def _bury(self, memory: DeviceMemory, topic: str, bad: Refused, now: Now) -> None:
+        """A dead letter of a known device: where its seq can be read, it is accounted for and leaves no hole."""
+        self._draft.bury(topic, bad, now)
+        memory.record.dead += 1
+        if bad.boot is None or bad.seq is None:
+            return
+        boot, _known = memory.boot(bad.boot)
+        if self._draft.remember(memory, memory.name, boot, bad.boot, bad.seq) and memory.record.lives:
+            self._draft.keep_sessions(arrive(memory, boot, bad.seq, None))
+
+    def _check_first(self, memory: DeviceMemory, message: Telemetry, now: Now) -> None:
+        reused = first_hash_says_reused(memory, message.boot, sha256(msgpack.encode(message)).hexdigest()[:16])
+        if reused is not None:
+            self._note(memory, "boot_reuse", now, f"started again under boot {message.boot}; kept apart as {reused}")
+
+    def _take_status(self, name: str, payload: bytes, now: Now, live: bool) -> None:
+        device = self._inventory.devices.get(name)
+        try:
+            status = decode_status(payload)
+        except BadPayload:
+            self.bad_statuses += 1
+            return
+        if device is None:
+            return
+        memory = self._memory_with_lives(name, device)
+        record = memory.record
+        if not status.online:
+            if record.status_boot in (None, status.boot) or live:
+                record.online = False
+                self._draft.touch(memory, urgent=True)
+            return
+        note_status(memory, status, live=live)
+        if live or record.status_boot is None:
+            record.status_boot, record.online = memory.boot(status.boot)[0], True
+            record.interval_s = status.interval_s or record.interval_s
+            record.model, record.firmware = status.model, status.firmware
+        if live:
+            record.heard_ms = now.service_ms
+            self._judge_clock(memory, status, now)
+        self._draft.touch(memory, urgent=True)
+        if memory.record.waiting:
+            self._waiting.add(name)
+
+    def _judge_clock(self, memory: DeviceMemory, status: Status, now: Now) -> None:
+        if status.ts is None or not self._judge_skew:
+            return
+        boot, known = memory.boot(status.boot)
+        last_seq = max(status.last_seq or 0, 0)
+        before = known.clock.offsets
+        known.clock = judge_status(known.clock, to_ms(status.ts), last_seq, now.service_ms)
+        stored_to = memory.seen[boot].highest
+        if known.clock.offsets != before and known.clock.offset_at(stored_to) and stored_to:
+            first = known.clock.offsets[-1].from_seq
+            if first <= stored_to:
+                record = memory.record
+                self._draft.skewed.append(SkewMark(record.site, record.device, boot, first, stored_to))
+
+
+def _refusal(reason: str, message: Telemetry) -> Refused:
+    return Refused(reason, json.encode(message), message.boot, message.seq)
+
+
+def _skew_evidence(memory: DeviceMemory) -> str | None:
+    boot = memory.record.boots.get(memory.record.status_boot or "")
+    if boot is None or not boot.clock.offsets or not boot.clock.offsets[-1].offset_ms:
+        return None
+    off_s = -boot.clock.offsets[-1].offset_ms / 1000
+    return f"the clock is {abs(off_s):.0f} s {'ahead' if off_s > 0 else 'behind'}"

@@ -1,0 +1,212 @@
+"""Floor 3 · The spool: one SQLite file in which a batch and the memory of it are committed and synced together.
+
+A mark beside the file, synced after each commit and before any ack, says how far commits went; at start it tells what
+a damaged file lost. A damaged file is never passed over: it is put aside, counted, and said.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import zlib
+from contextlib import closing
+from pathlib import Path
+from uuid import uuid4
+
+from msgspec import MsgspecError, Struct, msgpack
+from msgspec.structs import replace
+
+from ingest.facts import Batch
+from ingest.memory import DeviceRecord
+from ingest.spooling import Commit, Damage, DeadSeen, Kept, SpoolFull, SpoolSize
+
+SCHEMA_VERSION = 1
+_TABLES = """
+CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value BLOB) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS batch
+    (no INTEGER PRIMARY KEY, at_ms INTEGER NOT NULL, rows INTEGER NOT NULL, bytes INTEGER NOT NULL, body BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS seen
+    (device TEXT, boot TEXT, lo INTEGER, hi INTEGER, PRIMARY KEY (device, boot, lo)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS device (name TEXT PRIMARY KEY, record BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS dead_seen
+    (digest BLOB PRIMARY KEY, id TEXT NOT NULL, first_ms INTEGER NOT NULL, count INTEGER NOT NULL) WITHOUT ROWID;
+"""
+_MARK_BYTES = 128
+
+_batch = msgpack.Decoder(Batch)
+_record = msgpack.Decoder(DeviceRecord)
+_damages = msgpack.Decoder(list[Damage])
+
+
+class _Mark(Struct, frozen=True):
+    spool: str
+    no: int
+
+
+class SqliteSpool:
+    """The port `Spool` over `spool.db` and `spool.mark` in a folder. One thread commits; others may read."""
+
+    def __init__(self, folder: Path, now_ms: int) -> None:
+        """Open or make the spool. Raises OSError when the folder cannot be written."""
+        self._path = folder / "spool.db"
+        self._mark_path = folder / "spool.mark"
+        self.set_aside: Path | None = None
+        """Where a file that could not be read was put; the spool is then a new one."""
+        try:
+            self._db = _connect(self._path)
+        except sqlite3.DatabaseError as bad:
+            if "disk" in str(bad) or "unable to open" in str(bad) or not self._path.exists():
+                raise OSError(f"{self._path}: {bad}") from None
+            self.set_aside = _put_aside(self._path, now_ms)
+            self._db = _connect(self._path)
+        if (version := self._meta_int("version")) > SCHEMA_VERSION:
+            self._db.close()
+            raise OSError(f"{self._path} was written by a newer Lunchong (version {version}); use that one")
+        named = self._db.execute("SELECT value FROM meta WHERE key = 'id'").fetchone()
+        self.id = str(named[0]) if named else uuid4().hex
+        newest = self._db.execute("SELECT max(no) FROM batch").fetchone()[0] or 0
+        self.last_no = max(newest, self._meta_int("last_no"))
+        self.lost: tuple[int, int] | None = None
+        """Numbers of batches that were acknowledged and are not in the file, when it was opened."""
+        self._compare_with_mark()
+        self.starts = self._meta_int("starts") + 1
+        kept = self._db.execute("SELECT value FROM meta WHERE key = 'damage'").fetchone()
+        self.damage: list[Damage] = _damages.decode(kept[0]) if kept else []
+        with self._db:
+            self._put_meta("version", SCHEMA_VERSION)
+            self._put_meta("id", self.id)
+            self._put_meta("starts", self.starts)
+            self._put_meta("last_no", self.last_no)
+        self._mark = os.open(self._mark_path, os.O_RDWR | os.O_CREAT, 0o600)
+        self._unmarked: tuple[Commit, Batch] | None = None
+        self._sync_mark()
+
+    def _compare_with_mark(self) -> None:
+        try:
+            mark = msgpack.decode(self._mark_path.read_bytes().rstrip(b"\n"), type=_Mark)
+        except (FileNotFoundError, MsgspecError):
+            return
+        if mark.spool != self.id:
+            self.lost = (1, mark.no)
+        elif mark.no > self.last_no:
+            self.lost = (self.last_no + 1, mark.no)
+            self.last_no = mark.no
+
+    def load(self) -> Kept:
+        with self._db as db:
+            records = [_record.decode(raw) for (raw,) in db.execute("SELECT record FROM device")]
+            seen = list(db.execute("SELECT device, boot, lo, hi FROM seen"))
+            dead = [DeadSeen(*row) for row in db.execute("SELECT digest, id, first_ms, count FROM dead_seen")]
+        return Kept(records, seen, dead)
+
+    def record_damage(self, damage: Damage) -> None:
+        """Keep what was found, so that it is said until an operator has seen it."""
+        self.damage.append(damage)
+        with self._db:
+            self._put_meta("damage", msgpack.encode(self.damage))
+
+    def forget_damage(self) -> None:
+        self.damage = []
+        with self._db:
+            self._put_meta("damage", msgpack.encode(self.damage))
+
+    def commit(self, commit: Commit, drained: int, now_ms: int) -> Batch:
+        try:
+            if self._unmarked is None or self._unmarked[0] is not commit:
+                self._unmarked = (commit, self._write(commit, drained, now_ms))
+            self._sync_mark()
+        except (sqlite3.OperationalError, OSError) as full:
+            raise SpoolFull(f"{self._path}: {full}") from None
+        batch = self._unmarked[1]
+        self._unmarked = None
+        return batch
+
+    def _write(self, commit: Commit, drained: int, now_ms: int) -> Batch:
+        batch = replace(commit.batch, spool=self.id, no=self.last_no + 1)
+        body = zlib.compress(msgpack.encode(batch), 1)
+        rows = len(batch.pile) + len(batch.station) + len(batch.event)
+        with self._db as db:
+            db.execute("INSERT INTO batch VALUES (?, ?, ?, ?, ?)", (batch.no, now_ms, rows, len(body), body))
+            self._remember(commit)
+            db.executemany(
+                "INSERT OR REPLACE INTO device VALUES (?, ?)",
+                [(f"{record.site}/{record.device}", msgpack.encode(record)) for record in commit.records],
+            )
+            db.executemany(
+                "INSERT OR REPLACE INTO dead_seen VALUES (?, ?, ?, ?)",
+                [(dead.digest, dead.id, dead.first_ms, dead.count) for dead in commit.dead_seen],
+            )
+            db.execute("DELETE FROM batch WHERE no <= ?", (drained,))
+            self._put_meta("last_no", batch.no)
+        self.last_no = batch.no
+        return batch
+
+    def _remember(self, commit: Commit) -> None:
+        whole = [change for change in commit.seen if not change.grown]
+        self._db.executemany(
+            "DELETE FROM seen WHERE device = ? AND boot = ?", [(change.device, change.boot) for change in whole]
+        )
+        self._db.executemany(
+            "INSERT OR REPLACE INTO seen VALUES (?, ?, ?, ?)",
+            [(change.device, change.boot, lo, hi) for change in commit.seen for lo, hi in change.ranges],
+        )
+
+    def forget(self, drained: int) -> None:
+        """Let go of batches that the store has, when no commit is due that would do it."""
+        with self._db as db:
+            db.execute("DELETE FROM batch WHERE no <= ?", (drained,))
+
+    def expire(self, dead_before_ms: int) -> None:
+        with self._db as db:
+            db.execute("DELETE FROM dead_seen WHERE first_ms < ?", (dead_before_ms,))
+
+    def pending(self, after: int, limit: int) -> list[Batch]:
+        with closing(sqlite3.connect(self._path, timeout=10)) as db:
+            rows = db.execute("SELECT body FROM batch WHERE no > ? ORDER BY no LIMIT ?", (after, limit)).fetchall()
+        return [_batch.decode(zlib.decompress(body)) for (body,) in rows]
+
+    def size(self, drained: int) -> SpoolSize:
+        with closing(sqlite3.connect(self._path, timeout=10)) as db:
+            found = db.execute(
+                "SELECT count(*), coalesce(sum(rows), 0), coalesce(sum(bytes), 0), min(at_ms) FROM batch WHERE no > ?",
+                (drained,),
+            ).fetchone()
+        return SpoolSize(*found)
+
+    def close(self) -> None:
+        self._db.close()
+        os.close(self._mark)
+
+    def _meta_int(self, key: str) -> int:
+        found = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        return int(found[0]) if found else 0
+
+    def _put_meta(self, key: str, value: int | str | bytes) -> None:
+        self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
+
+    def _sync_mark(self) -> None:
+        os.pwrite(self._mark, msgpack.encode(_Mark(self.id, self.last_no)).ljust(_MARK_BYTES, b"\n"), 0)
+        os.fdatasync(self._mark)
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    db = sqlite3.connect(path, check_same_thread=False, timeout=10)
+    try:
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = FULL")
+        if db.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
+            raise sqlite3.DatabaseError("the file is malformed")
+        db.executescript(_TABLES)
+    except sqlite3.DatabaseError:
+        db.close()
+        raise
+    return db
+
+
+def _put_aside(path: Path, now_ms: int) -> Path:
+    aside = path.with_name(f"{path.stem}.damaged-{now_ms}{path.suffix}")
+    for suffix in ("", "-wal", "-shm"):
+        part = Path(f"{path}{suffix}")
+        if part.exists():
+            part.rename(f"{aside}{suffix}")
+    return aside

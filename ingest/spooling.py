@@ -1,0 +1,103 @@
+"""Floor 1 · The port of the spool: what is committed and synced before anybody is told that it is safe."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from msgspec import Struct
+
+from ingest.facts import Batch
+from ingest.memory import DeviceRecord
+
+
+class SeenChange(Struct, frozen=True):
+    """The seqs seen of one boot. With `grown` only the end of the last range moved."""
+
+    device: str
+    boot: str
+    ranges: list[tuple[int, int]]
+    grown: bool
+
+
+class DeadSeen(Struct, frozen=True):
+    """That these bytes went to the dead letters already, under which id, first when, how often."""
+
+    digest: bytes
+    id: str
+    first_ms: int
+    count: int
+
+
+class Commit(Struct, frozen=True):
+    """What becomes durable together. `batch.no` and `batch.spool` are given by the spool."""
+
+    batch: Batch
+    seen: list[SeenChange]
+    records: list[DeviceRecord]
+    dead_seen: list[DeadSeen]
+
+
+class Kept(Struct, frozen=True):
+    """What a spool remembers from before."""
+
+    records: list[DeviceRecord]
+    seen: list[tuple[str, str, int, int]]
+    """(SITE/DEVICE, boot, lo, hi)"""
+    dead_seen: list[DeadSeen]
+
+
+class Damage(Struct, frozen=True):
+    """Batches that were acknowledged and that the spool no longer has; of those `stored` had reached the store."""
+
+    first_no: int
+    last_no: int
+    stored: int
+    found_ms: int
+
+
+class SpoolFull(Exception):
+    """The disk did not take the commit; nothing of it was kept. The same commit may be tried again."""
+
+
+class SpoolSize(Struct, frozen=True):
+    """What waits for the store. `oldest_ms` is service time; None of an empty spool."""
+
+    batches: int
+    rows: int
+    bytes: int
+    oldest_ms: int | None
+
+
+class Spool(Protocol):
+    """`id` is random and the spool's own; `starts` says how often it was opened, and grows over restarts."""
+
+    id: str
+    last_no: int
+    starts: int
+    lost: tuple[int, int] | None
+    """First and last number of acknowledged batches that were gone when it was opened."""
+    damage: list[Damage]
+
+    def load(self) -> Kept: ...
+
+    def commit(self, commit: Commit, drained: int, now_ms: int) -> Batch:
+        """Make it durable: on return it is synced, and so is the mark beside it. Forgets batches up to `drained`.
+        Raises SpoolFull; the same commit may then be given again."""
+
+    def forget(self, drained: int) -> None:
+        """Let go of batches that the store has, when no commit is due that would do it."""
+
+    def pending(self, after: int, limit: int) -> list[Batch]:
+        """Committed batches with a number above `after`, in order, at most `limit`. From any thread."""
+
+    def size(self, drained: int) -> SpoolSize:
+        """What waits behind batch `drained`. From any thread."""
+
+    def record_damage(self, damage: Damage) -> None:
+        """Keep what was found at start, so that it is said until somebody has seen it."""
+
+    def forget_damage(self) -> None: ...
+
+    def expire(self, dead_before_ms: int) -> None: ...
+
+    def close(self) -> None: ...
