@@ -6,7 +6,6 @@ import csv
 import io
 import math
 import re
-from collections.abc import Iterable
 from datetime import datetime, tzinfo
 from functools import lru_cache
 from itertools import product
@@ -195,8 +194,3 @@ def _readings(how: TimeForm, said: str, zone: str, fold: str, *, name: str) -> l
 @lru_cache(maxsize=64)
 def _zone(name: str) -> tzinfo:
     return zone_of(name)
-
-
-def stations_of(sessions: Iterable[FileSession]) -> list[str]:
-    """The stations that have a session, by name."""
-    return sorted({session.station for session in sessions})
