@@ -1,0 +1,1 @@
+"""What `make bench` measures: real processes, medians of several runs, one line of JSON at the end."""
