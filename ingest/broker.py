@@ -16,7 +16,6 @@ import sysconfig
 import threading
 import time
 from pathlib import Path
-from typing import BinaryIO
 
 from ingest.tied import tied
 
@@ -26,7 +25,7 @@ READY_S = 10.0
 _STOP_S = 5.0
 _POLL_S = 0.01
 _BACKOFF_S = (0.2, 30.0)
-_REFUSALS = ("Publish Violation", "Subscription Violation", "authentication error", "Permissions Violation")
+_REFUSALS = ("Publish Violation", "Subscription Violation", "unable to connect: authentication error")
 
 
 class BrokerError(Exception):
@@ -163,15 +162,12 @@ class _News:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._file: BinaryIO | None = None
+        self._inode, self._offset = (path.stat().st_ino, path.stat().st_size) if path.exists() else (0, 0)
         self._rest = b""
         self._lock = threading.Lock()
         self._refused = 0
         self._seen: set[str] = set()
         self.fatal = ""
-        if path.exists():
-            self._file = path.open("rb")
-            self._file.seek(0, os.SEEK_END)
 
     def forget(self) -> None:
         with self._lock:
@@ -196,19 +192,23 @@ class _News:
             time.sleep(_POLL_S)
 
     def _read(self) -> None:
-        while True:
-            if self._file is None:
-                if not self._path.exists():
-                    return
-                self._file = self._path.open("rb")
-            rotated = not self._path.exists() or not os.path.samestat(os.fstat(self._file.fileno()), self._path.stat())
-            *lines, self._rest = (self._rest + self._file.read()).split(b"\n")
-            for line in lines:
-                self._take(line.decode(errors="replace"))
-            if not rotated:
-                return
-            self._file.close()
-            self._file = None
+        if not self._path.exists():
+            return
+        inode = self._path.stat().st_ino
+        if inode != self._inode:
+            for rotated in self._path.parent.glob(f"{self._path.name}.*"):
+                if rotated.stat().st_ino == self._inode:
+                    self._read_on(rotated)
+            self._inode, self._offset = inode, 0
+        self._read_on(self._path)
+
+    def _read_on(self, path: Path) -> None:
+        with path.open("rb") as file:
+            file.seek(self._offset)
+            *lines, self._rest = (self._rest + file.read()).split(b"\n")
+            self._offset = file.tell()
+        for line in lines:
+            self._take(line.decode(errors="replace"))
 
     def _take(self, line: str) -> None:
         if any(refusal in line for refusal in _REFUSALS):

@@ -175,6 +175,7 @@ message_size_limit {MAX_PAYLOAD_BYTES}
 max_inflight_messages {MAX_ACK_PENDING}
 max_queued_messages 0
 max_queued_bytes 1073741824
+set_tcp_nodelay true
 """,
     }
 

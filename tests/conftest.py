@@ -1,0 +1,40 @@
+"""Fixtures that several folders of tests share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.brokers import Broker, Mosquitto, Nats, mosquitto_program
+
+KINDS = ["nats", "mosquitto"]
+
+
+def _run(kind: str, folder: Path) -> Iterator[Broker]:
+    if kind == "mosquitto" and not mosquitto_program():
+        pytest.skip("mosquitto is missing: apt-get install mosquitto")
+    broker: Broker = Nats(folder) if kind == "nats" else Mosquitto(folder)
+    yield broker
+    broker.stop()
+
+
+@pytest.fixture
+def nats(tmp_path: Path) -> Iterator[Nats]:
+    """The embedded broker alone, loaded with everyone of `tests.brokers`."""
+    broker = Nats(tmp_path / "broker")
+    yield broker
+    broker.stop()
+
+
+@pytest.fixture(params=KINDS)
+def broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Broker]:
+    """A fresh broker of each kind that an installation may have, for tests that leave something in it."""
+    yield from _run(request.param, tmp_path / "broker")
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def shared_broker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """The same for a whole module, for tests that leave it as it was."""
+    yield from _run(request.param, tmp_path_factory.mktemp("broker") / request.param)
