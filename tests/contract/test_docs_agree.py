@@ -1,0 +1,155 @@
+"""What a reader of docs/ would miss: anything that the code has and the docs do not name."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+from msgspec.structs import fields
+
+from ingest import conditions, inventory, topics
+from ingest.inventory_fields import TABLES
+from ingest.messages import Command, Message
+from lunchong.settings import PREFIX, Settings
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCS = ROOT / "docs"
+
+
+def page(name):
+    return (DOCS / name).read_text(encoding="utf-8")
+
+
+def table_rows(text):
+    """The cells of each row of every Markdown table in a text."""
+    rows = [re.split(r"(?<!\\)\|", line)[1:-1] for line in text.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in row] for row in rows]
+
+
+def named(text):
+    """Everything that a text sets in code type."""
+    return set(re.findall(r"`([^`\n]+)`", text))
+
+
+def section(text, heading):
+    """The part of a page from the heading that begins so to the next heading of the same or a higher level."""
+    found = re.search(rf"^(#+) {re.escape(heading)}.*?(?=^#{{1,2}} |\Z)", text, re.MULTILINE | re.DOTALL)
+    assert found, f"no heading {heading!r}"
+    return found[0]
+
+
+def test_every_setting_is_in_the_docs_and_no_other():
+    documented = {row[0].strip("`") for row in table_rows(page("settings.md")) if row[0].startswith("`")}
+    assert documented == {PREFIX + field.name.upper() for field in dataclasses.fields(Settings)}
+
+
+def test_every_topic_is_in_the_docs():
+    documented = " ".join(named(section(page("contracts/mqtt.md"), "2. Topics")))
+    leaves = [*topics.DEVICE_WRITES, *topics.DEVICE_READS, *(topic.rsplit("/", 1)[-1] for topic in topics.READER_READS)]
+    assert [leaf for leaf in leaves if leaf != "+" and f"{{site}}/{{device}}/{leaf}" not in documented] == []
+    assert topics.ROOT in page("contracts/mqtt.md")
+
+
+@pytest.mark.parametrize("kind", Message.__subclasses__(), ids=lambda kind: kind.__name__)
+def test_every_field_of_a_message_is_in_the_docs(kind):
+    envelope = {field.name for field in fields(Message)}
+    [row] = [
+        row
+        for row in table_rows(section(page("contracts/mqtt.md"), "3. Telemetry"))
+        if len(row) == 3 and row[0] == f"`{kind.__struct_config__.tag}`"
+    ]
+    documented = {name.rstrip("?") for name in named(row[2])}
+    assert {field.name for field in fields(kind)} - envelope <= documented
+
+
+def test_every_command_to_a_device_is_in_the_docs():
+    rows = {row[0].strip("`"): named(row[1]) for row in table_rows(section(page("contracts/mqtt.md"), "7. Commands"))}
+    envelope = {field.name for field in fields(Command)}
+    for command in Command.__subclasses__():
+        own = {field.name for field in fields(command)} - envelope
+        assert own <= {name.rstrip("?") for name in rows[str(command.__struct_config__.tag)]}
+
+
+def test_every_condition_is_in_the_docs():
+    documented = {row[0].strip("`").split(":")[0] for row in table_rows(page("contracts/conditions.md"))}
+    assert set(conditions.CODES) <= documented
+
+
+def test_every_reason_of_a_dead_letter_is_in_the_docs():
+    documented = {row[0].strip("`").split(":")[0] for row in table_rows(page("contracts/dead-letters.md"))}
+    assert reasons_in_the_code() | reasons_in_the_golden_file() <= documented
+
+
+def reasons_in_the_golden_file():
+    lines = (ROOT / "tests/contract/golden.jsonl").read_text(encoding="utf-8").splitlines()
+    return {letter["reason"].split(":")[0] for line in lines for letter in json.loads(line)["dead"]}
+
+
+def reasons_in_the_code():
+    """First words of the reasons that ingest gives to `Refused` and `DeadLetter`."""
+    found = set()
+    for path in (ROOT / "ingest").glob("*.py"):
+        for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(call, ast.Call) and getattr(call.func, "id", "") in ("Refused", "DeadLetter"):
+                given = [*call.args[:1], *(word.value for word in call.keywords if word.arg == "reason")]
+                texts = [getattr(one, "values", [one])[0] for one in given]
+                words = [text.value for text in texts if isinstance(text, ast.Constant)]
+                found |= {word.split(":")[0] for word in words if isinstance(word, str)}
+    assert found, "no reasons found: did Refused change its name?"
+    return found
+
+
+def test_the_inventory_on_its_page_is_one():
+    [example] = re.findall(r"```toml\n(.*?)```", page("contracts/inventory.md"), re.DOTALL)
+    assert set(inventory.load(example).devices) == {"jn-01/pile-0001", "jn-01/station-01"}
+
+
+def test_every_key_of_the_inventory_is_in_the_docs():
+    documented = {row[0].strip("`[]"): named(row[1]) for row in table_rows(page("contracts/inventory.md"))}
+    for table, keys in TABLES.items():
+        own = {field.name for field in fields(keys)}
+        assert own <= {key.rstrip("?") for key in documented[table]}, table
+
+
+def test_every_target_of_the_makefile_has_a_help_line_and_is_in_the_docs():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.findall(r"^([a-z][a-z-]*):", makefile, re.MULTILINE))
+    helped = set(re.findall(r"^([a-z][a-z-]*):.*## \S", makefile, re.MULTILINE))
+    told = " ".join((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "CONTRIBUTING.md"))
+    told += page("performance.md")
+    assert targets == helped
+    assert {target for target in targets - {"help"} if f"make {target}" not in told} == set()
+
+
+def markdown_pages():
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "*.md"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return [path for name in listed.stdout.splitlines() if (path := ROOT / name).exists()]
+
+
+def anchors(path):
+    """The anchors that GitHub makes of a page's headings."""
+    headings = re.findall(
+        r"^#+ (.+)$", re.sub(r"```.*?```", "", path.read_text(encoding="utf-8"), flags=re.DOTALL), re.MULTILINE
+    )
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("path", markdown_pages(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_somewhere(path):
+    dead = []
+    for link in re.findall(r"\]\(([^)\s]+)\)", path.read_text(encoding="utf-8")):
+        if re.match(r"[a-z]+:", link):
+            continue
+        file, _, anchor = link.partition("#")
+        target = (path.parent / file) if file else path
+        if not target.exists() or (anchor and anchor not in anchors(target)):
+            dead.append(link)
+    assert dead == []
