@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import importlib
 import json
+import pkgutil
 import re
 import subprocess
 from pathlib import Path
 
 import pytest
+from fastapi import FastAPI
 from msgspec.structs import fields
 
+from api import problems, routes
 from ingest import conditions, inventory, topics
 from ingest.inventory_fields import TABLES
 from ingest.messages import Command, Message
@@ -102,6 +106,45 @@ def reasons_in_the_code():
                 found |= {word.split(":")[0] for word in words if isinstance(word, str)}
     assert found, "no reasons found: did Refused change its name?"
     return found
+
+
+def openapi():
+    """What the routes say of themselves, as in /openapi.json."""
+    app = FastAPI()
+    for module in pkgutil.iter_modules(routes.__path__, f"{routes.__name__}."):
+        app.include_router(importlib.import_module(module.name).router)
+    return app.openapi()
+
+
+def documented_paths():
+    """`GET /path` and the names in its query, from the tables of the page."""
+    found = {}
+    for said in named(page("contracts/http.md")):
+        if shape := re.fullmatch(r"(GET|POST|PUT|PATCH|DELETE) (/[^?\s]*)(?:\?(\S*))?", said):
+            found[f"{shape[1]} {shape[2]}"] = set(re.findall(r"(\w+)=", shape[3] or ""))
+    return found
+
+
+def test_every_path_and_its_query_is_in_the_docs():
+    documented = documented_paths()
+    for path, methods in openapi()["paths"].items():
+        for method, route in methods.items():
+            query = {asked["name"] for asked in route.get("parameters", []) if asked["in"] == "query"}
+            assert query <= documented[f"{method.upper()} {path}"], path
+
+
+def test_every_problem_is_in_the_docs():
+    rows = table_rows(section(page("contracts/http.md"), "Errors"))
+    documented = {(slug, row[1]) for row in rows for slug in named(row[0])}
+    assert {(problem.slug, str(problem.status)) for problem in problems.ALL} == documented
+
+
+def test_every_metric_is_in_the_docs_and_no_other():
+    sources = [path for package in ("api", "ingest", "lunchong") for path in (ROOT / package).rglob("*.py")]
+    texts = [text for path in sources if "prometheus_client" in (text := path.read_text(encoding="utf-8"))]
+    counted = {name for text in texts for name in re.findall(r'"(lunchong_\w+)"', text)}
+    documented = {row[0].strip("`").removesuffix("_total") for row in table_rows(page("metrics.md"))}
+    assert counted == {name for name in documented if name.startswith("lunchong_")}
 
 
 def test_the_inventory_on_its_page_is_one():
