@@ -261,6 +261,7 @@ class Client:
     def __exit__(self, *_raised: object) -> None:
         self._paho.disconnect()
         self._paho.loop_stop()
+        self._paho._reset_sockets()  # else paho closes its own two when they are collected, which Python warns about
 
     def subscribe(self, topic: str, qos: int = 1) -> int:
         """The QoS that the broker grants; 128 or more is a refusal, and so is being disconnected."""
