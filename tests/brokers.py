@@ -240,6 +240,7 @@ class Client:
             manual_ack=manual_ack,
             reconnect_on_failure=False,
         )
+        self._paho.max_inflight_messages_set(500)
         self._paho.username_pw_set(username, password_of(username) if password is None else password)
         if will:
             self._paho.will_set(will[0], will[1], qos=1, retain=True)
@@ -290,6 +291,28 @@ class Client:
         with contextlib.suppress(OSError):
             sock.shutdown(socket.SHUT_RDWR)
         until(self.disconnected.is_set)
+
+    def fall_silent(self) -> None:
+        """Stay connected and say nothing more, not even that we are there."""
+        self._paho._thread_terminate = True
+        self._paho._thread.join()
+
+    def burst(self, topic: str, count: int) -> None:
+        """Publish 0, 1, 2 … at QoS 1; returns when all were acknowledged."""
+        mids = {self._paho.publish(topic, str(n), 1).mid for n in range(count)}
+        until(lambda: mids <= self._sent, 30)
+
+    @staticmethod
+    def raw(url: str, data: bytes) -> None:
+        """Send bytes that may be no MQTT, and wait until the broker hangs up."""
+        address = urlsplit(url)
+        with socket.create_connection((address.hostname, address.port), timeout=10) as line:
+            with contextlib.suppress(OSError):
+                line.sendall(data)
+            with contextlib.suppress(OSError):
+                line.shutdown(socket.SHUT_WR)
+            with contextlib.suppress(OSError):
+                line.recv(4096)
 
     def _take(self, _client: paho.Client, _data: object, message: paho.MQTTMessage) -> None:
         self.heard.append(Heard(message.topic, message.payload.decode(), message.retain, message.mid))
