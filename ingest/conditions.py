@@ -33,11 +33,18 @@ def device_conditions(memory: DeviceMemory) -> list[Condition]:
     for latest in record.latest.values():
         said = latest.message
         if isinstance(said, Smoke) and said.alarm:
-            hold("smoke", latest.since_ms, "critical", f"smoke alarm, {said.temp_c} °C" if said.temp_c else "smoke alarm")
+            hold(
+                "smoke", latest.since_ms, "critical", f"smoke alarm, {said.temp_c} °C" if said.temp_c else "smoke alarm"
+            )
         elif isinstance(said, Fault) and not said.cleared:
             hold(f"fault:{cut(said.code)}", latest.since_ms, said.severity, cut(said.note) or said.code[:200])
         elif isinstance(said, Connector) and said.state == "faulted":
-            hold("connector_faulted", latest.since_ms, "warning", f"connector {said.connector}: {cut(said.error) or 'faulted'}")
+            hold(
+                "connector_faulted",
+                latest.since_ms,
+                "warning",
+                f"connector {said.connector}: {cut(said.error) or 'faulted'}",
+            )
         elif isinstance(said, Connector) and said.state == "available" and said.bay_occupied:
             hold("bay_blocked", latest.at_ms, "warning", f"connector {said.connector}: bay taken without a plug")
         elif isinstance(said, Amenity) and not said.ok:

@@ -34,7 +34,7 @@ class Draft:
     """The next commit in the making."""
 
     def __init__(self, sessions: dict[str, Session], dead_seen: dict[bytes, DeadSeen]) -> None:
-        """`sessions` are those open now by id, `dead_seen` what went to the dead letters within a day: both are kept up."""
+        """Both are kept up: the `sessions` open now by id, and what went to the dead letters within a day."""
         self._open = sessions
         self._dead_seen = dead_seen
         self.rows: dict[Measurement, list[Row]] = {"pile": [], "station": [], "event": []}
@@ -69,6 +69,12 @@ class Draft:
             self._seen[name, boot] = grown and self._seen.get((name, boot), True)
         self.ack(name, wire, *seen.around(seq))
         return new
+
+    def relearn(self, memory: DeviceMemory, boot: str, lo: int, hi: int) -> None:
+        """Seqs found again in the store: into the duplicate memory, not among the acks."""
+        memory.seen[boot].add_range(lo, hi)
+        self._seen[memory.name, boot] = False
+        self.touch(memory)
 
     def ack(self, name: str, wire: str, lo: int, hi: int) -> None:
         ranges = self._acks.get((name, wire))

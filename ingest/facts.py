@@ -16,12 +16,18 @@ Row = tuple[Cell, ...]
 Level = Literal["hour", "day"]
 
 KEY_COLUMNS = ("at_ns", "site", "device", "kind", "boot", "seq", "ts_ms", "skewed")
-"""Every row begins with these. `boot` is the inside name (`BOOT~2` for a boot used again); `ts_ms` is what the device said."""
+"""Every row begins with these. `boot` is the inside name (`BOOT~2` for a boot used again), `ts_ms` what the device said."""
 
-PILE_COLUMNS = (*KEY_COLUMNS, "connector", "power_kw", "energy_kwh", "current_a", "voltage_v", "temp_c", "soc_pct",
-                "state", "suspended_by", "bay_occupied", "token", "error")  # fmt: skip
-STATION_COLUMNS = (*KEY_COLUMNS, "indoor_c", "indoor_rh_pct", "outdoor_c", "outdoor_rh_pct", "pm25", "co2_ppm",
-                   "people", "seats_used", "reading_seats_used", "entries", "groups", "outlets_used", "energy_wh")  # fmt: skip
+PILE_COLUMNS = (
+    *KEY_COLUMNS,
+    *("connector", "power_kw", "energy_kwh", "current_a", "voltage_v", "temp_c", "soc_pct"),
+    *("state", "suspended_by", "bay_occupied", "token", "error"),
+)
+STATION_COLUMNS = (
+    *KEY_COLUMNS,
+    *("indoor_c", "indoor_rh_pct", "outdoor_c", "outdoor_rh_pct", "pm25", "co2_ppm"),
+    *("people", "seats_used", "reading_seats_used", "entries", "groups", "outlets_used", "energy_wh"),
+)
 EVENT_COLUMNS = (*KEY_COLUMNS, "name", "ok", "code", "severity", "cleared", "note", "alarm", "temp_c")
 """Measurements: `pile` (meter, connector), `station` (climate, presence, outlets), `event` (amenity, fault, smoke)."""
 

@@ -166,5 +166,6 @@ class DeviceMemory(Struct):
     def dropped(self) -> int:
         """Messages that the device said it dropped, and that did not come after all."""
         return sum(
-            len(Ranges(boot.dropped).without(self.seen.get(name) or Ranges())) for name, boot in self.record.boots.items()
+            len(Ranges(boot.dropped).without(self.seen.get(name) or Ranges()))
+            for name, boot in self.record.boots.items()
         )

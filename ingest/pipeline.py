@@ -6,6 +6,7 @@ after that commit is synced may its acks be sent and its states be published. No
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from hashlib import sha256
 
 from msgspec import json, msgpack
@@ -14,7 +15,7 @@ from ingest.assets import Device, Inventory
 from ingest.boots import first_hash_says_reused, note_status
 from ingest.clock import Now, to_ms
 from ingest.codec import BadPayload, Refused, decode_status, decode_telemetry
-from ingest.draft import Draft, Drawn
+from ingest.draft import DAY_MS, Draft, Drawn
 from ingest.facts import DeadLetter, Session, SkewMark
 from ingest.follow import arrive, settle
 from ingest.memory import DeviceMemory, DeviceRecord, Noted
@@ -31,7 +32,16 @@ from ingest.topics import split_topic
 class Pipeline:
     """The memory of every device, and the draft of the next commit. Used by one thread at a time."""
 
-    def __init__(self, inventory: Inventory, kept: Kept, *, judge_skew: bool = True) -> None:
+    def __init__(
+        self,
+        inventory: Inventory,
+        kept: Kept,
+        *,
+        judge_skew: bool = True,
+        heard: Callable[[str, int], None] | None = None,
+    ) -> None:
+        """`heard` is called with a device's name and the newest time it said, for a clock that follows messages."""
+        self._heard = heard
         self.devices: dict[str, DeviceMemory] = {}
         self.bad_statuses = 0
         self._inventory = inventory
@@ -84,6 +94,17 @@ class Pipeline:
             self._take_status(name, payload, now, live)
         return 0
 
+    def bury_whole(self, topic: str, refused: Refused, now: Now) -> None:
+        """Put a payload that could not be worked on among the dead letters, as it came."""
+        self._draft.bury(topic, refused, now)
+
+    def forget_dead(self, now: Now) -> int:
+        """Forget which bytes went to the dead letters over a day ago; returns the service time before which."""
+        before_ms = now.service_ms - DAY_MS
+        for digest in [digest for digest, dead in self._dead_seen.items() if dead.first_ms < before_ms]:
+            del self._dead_seen[digest]
+        return before_ms
+
     def revive(self, letter: DeadLetter, now: Now) -> bool:
         """Try a dead letter again, say after the inventory was mended. True if it could be taken now."""
         name, _leaf = split_topic(letter.topic) or ("", "")
@@ -122,6 +143,16 @@ class Pipeline:
         if memory.record.waiting:
             self._waiting.add(memory.name)
         self._draft.touch(memory, urgent=True)
+
+    def relearn(self, name: str, boot: str, lo: int, hi: int) -> None:
+        """Seqs of a boot (its inside name) that the store has and this memory lost."""
+        memory = self._memory(name)
+        if boot not in memory.record.boots:
+            wire, again, _number = boot.partition("~")
+            memory.add_boot(boot, wire, len(memory.record.order))
+            if again:
+                memory.record.used_again[wire] = boot
+        self._draft.relearn(memory, boot, lo, hi)
 
     def review(self, now: Now) -> None:
         """Hold or drop the conditions that follow from counting: lost and dropped messages, wrong clocks."""
@@ -175,6 +206,8 @@ class Pipeline:
                 refused.append(_refusal(unfit, message))
         for bad in refused:
             self._bury(memory, topic, bad, now)
+        if self._heard is not None and messages:
+            self._heard(name, max(to_ms(message.ts) for message in messages))
         memory.record.heard_ms = now.service_ms
         self._draft.touch(memory, urgent=urgent)
         if memory.record.waiting:

@@ -101,9 +101,7 @@ def _unplug(life: Life, said: Reading) -> Session | None:
     ended_ms = session.charge_ended_ms
     if ended_ms is None and life.charged:
         ended_ms = said.at_ms
-    return replace(
-        session, charge_ended_ms=ended_ms, ended_ms=said.at_ms, close_boot=said.boot, close_seq=said.seq
-    )
+    return replace(session, charge_ended_ms=ended_ms, ended_ms=said.at_ms, close_boot=said.boot, close_seq=said.seq)
 
 
 def _count(life: Life, meter_kwh: float) -> None:

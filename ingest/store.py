@@ -6,18 +6,40 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from ingest.facts import EVENT_COLUMNS as EVENT_COLUMNS
-from ingest.facts import KEY_COLUMNS as KEY_COLUMNS
-from ingest.facts import PILE_COLUMNS as PILE_COLUMNS
-from ingest.facts import STATION_COLUMNS as STATION_COLUMNS
-from ingest.facts import Batch as Batch
-from ingest.facts import Cell as Cell
-from ingest.facts import DeadLetter as DeadLetter
-from ingest.facts import Level as Level
-from ingest.facts import Reading as Reading
-from ingest.facts import Row as Row
-from ingest.facts import Session as Session
-from ingest.facts import SkewMark as SkewMark
+from ingest.facts import (
+    EVENT_COLUMNS,
+    KEY_COLUMNS,
+    PILE_COLUMNS,
+    STATION_COLUMNS,
+    Batch,
+    Cell,
+    DeadLetter,
+    Level,
+    Reading,
+    Row,
+    Session,
+    SkewMark,
+)
+
+__all__ = [
+    "Batch",
+    "Cell",
+    "DeadLetter",
+    "EVENT_COLUMNS",
+    "HistoryPoint",
+    "KEY_COLUMNS",
+    "Level",
+    "PILE_COLUMNS",
+    "Reading",
+    "RollupRow",
+    "Row",
+    "STATION_COLUMNS",
+    "Session",
+    "SessionPage",
+    "SkewMark",
+    "StoreUnavailable",
+    "TelemetryStore",
+]
 
 
 class HistoryPoint(Struct, frozen=True):

@@ -1,0 +1,132 @@
+"""Floor 3 · From the spool to the store, in order, by one thread of its own; a store that is away is waited for."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable
+
+from msgspec.structs import replace
+
+from ingest.facts import Batch, Session
+from ingest.spooling import Spool
+from ingest.store import StoreUnavailable, TelemetryStore
+
+log = logging.getLogger(__name__)
+
+EVERY_S = 0.2
+"""Small commits are written together: a transaction of the store costs more than a commit of the spool."""
+ROWS_AT_ONCE = 10_000
+MOST_HELD_ROWS = 50_000
+"""Batches are handed over in memory while the store keeps up; beyond, they are read from the spool again."""
+
+
+class Drainer:
+    """Writes batches to the store. `drained` is the number of the last one stored."""
+
+    def __init__(self, spool: Spool, store: TelemetryStore, idle: Callable[[], None]) -> None:
+        """`idle` is called on the drainer's thread after each round; it may use the store."""
+        self.drained = store.drained(spool.id)
+        self.unavailable: str | None = None
+        """Why the store takes nothing now; None while it does."""
+        self._spool, self._store, self._idle = spool, store, idle
+        self._held: deque[Batch] = deque()
+        self._held_rows = 0
+        self._lock = threading.Lock()
+        self._woken = threading.Event()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="drain", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self, within_s: float) -> None:
+        """Write what is left, for at most `within_s`; the rest stays in the spool."""
+        self._stopping = True
+        self._woken.set()
+        self._thread.join(within_s)
+
+    def give(self, batch: Batch) -> None:
+        """A batch was committed. Never blocks."""
+        rows = _rows(batch)
+        with self._lock:
+            if self._held_rows + rows <= MOST_HELD_ROWS and (not self._held or self._held[-1].no == batch.no - 1):
+                self._held.append(batch)
+                self._held_rows += rows
+            held_rows = self._held_rows
+        if held_rows >= ROWS_AT_ONCE:
+            self._woken.set()
+
+    def _run(self) -> None:
+        while True:
+            self._woken.wait(EVERY_S)
+            self._woken.clear()
+            last_round = self._stopping
+            try:
+                while batches := self._next():
+                    self._write(batches)
+                self._idle()
+            except StoreUnavailable as away:
+                if self.unavailable is None:
+                    log.warning("the store takes nothing, readings stay in the spool: %s", away)
+                self.unavailable = str(away)
+                if not last_round:
+                    self._woken.wait(away.retry_s)
+            except Exception:
+                log.exception("draining failed, it is tried again")
+                self.unavailable = "an error in our own code; see the log"
+                if not last_round:
+                    self._woken.wait(1.0)
+            if last_round:
+                return
+
+    def _write(self, batches: list[Batch]) -> None:
+        self._store.write(merged(batches))
+        self.unavailable = None
+        self.drained = batches[-1].no
+        with self._lock:
+            while self._held and self._held[0].no <= self.drained:
+                self._held_rows -= _rows(self._held.popleft())
+
+    def _next(self) -> list[Batch]:
+        with self._lock:
+            batches = []
+            if self._held and self._held[0].no == self.drained + 1:
+                rows = 0
+                for batch in self._held:
+                    batches.append(batch)
+                    rows += _rows(batch)
+                    if rows >= ROWS_AT_ONCE:
+                        break
+        return batches or self._spool.pending(self.drained, 50)
+
+
+def merged(batches: list[Batch]) -> Batch:
+    """Neighbouring batches as one under the last one's number; what a later one says of a session holds."""
+    if len(batches) == 1:
+        return batches[0]
+    sessions: dict[str, Session] = {}
+    withdrawn: set[str] = set()
+    for batch in batches:
+        for gone in batch.withdrawn:
+            sessions.pop(gone, None)
+            withdrawn.add(gone)
+        for session in batch.sessions:
+            sessions[session.id] = session
+            withdrawn.discard(session.id)
+    return replace(
+        batches[-1],
+        pile=[row for batch in batches for row in batch.pile],
+        station=[row for batch in batches for row in batch.station],
+        event=[row for batch in batches for row in batch.event],
+        sessions=list(sessions.values()),
+        withdrawn=sorted(withdrawn),
+        dead=list({dead.id: dead for batch in batches for dead in batch.dead}.values()),
+        revived=[letter for batch in batches for letter in batch.revived],
+        skewed=[mark for batch in batches for mark in batch.skewed],
+    )
+
+
+def _rows(batch: Batch) -> int:
+    return len(batch.pile) + len(batch.station) + len(batch.event) + 1

@@ -1,0 +1,129 @@
+"""Floor 2 · What is found again from the store: sessions after a filled hole or a restart, memory after damage."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from msgspec import convert
+
+from ingest.assets import Device
+from ingest.clock import Now
+from ingest.facts import PILE_COLUMNS, Batch, Reading, Session
+from ingest.memory import DeviceMemory
+from ingest.mending import Mended, mend, order_boots, refill
+from ingest.pipeline import Pipeline
+from ingest.spooling import Damage, Spool
+from ingest.store import TelemetryStore
+
+WINDOW_MS = 3 * 24 * 3_600_000
+"""How far back is looked first; the whole history only where no closed session is found in this."""
+_MOST_PENDING = 100_000
+_SITE, _DEVICE, _CONNECTOR = (PILE_COLUMNS.index(name) for name in ("site", "device", "connector"))
+
+
+def mend_device(
+    memory: DeviceMemory, device: Device, store: TelemetryStore, spool: Spool, drained: int
+) -> list[Mended]:
+    """Derive a device's sessions again where its record asks for it. Raises StoreUnavailable."""
+    pending = spool.pending(drained, _MOST_PENDING)
+    record = memory.record
+    known: dict[str, Session] = {}
+    readings: dict[int, list[Reading]] = {}
+    since_ms = 0 if memory.unfilled else max(0, (record.heard_ms or 0) - WINDOW_MS)
+    while True:
+        known = _sessions(store.sessions_after(device.site, device.id, since_ms), pending, device)
+        numbers = [spec.id for spec in device.connectors]
+        if since_ms == 0 or all(_has_start(memory, known.values(), number) for number in numbers):
+            break
+        since_ms = 0
+    for number in numbers:
+        stored = {(r.boot, r.seq): r for r in store.readings(device.site, device.id, number, since_ms)}
+        stored.update({(r.boot, r.seq): r for r in _readings(pending, device, number)})
+        readings[number] = list(stored.values())
+    found: list[Mended] = []
+    if record.mend_from is not None:
+        for number in numbers:
+            mine = [session for session in known.values() if session.connector == number]
+            found.append(mend(memory, number, readings[number], mine))
+    if memory.unfilled:
+        refill(memory, [reading for some in readings.values() for reading in some])
+    return found
+
+
+def recover(pipeline: Pipeline, spool: Spool, store: TelemetryStore, now: Now) -> Damage | None:
+    """After a spool was found damaged: learn again from the store what was seen, and say what is gone."""
+    if spool.lost is None:
+        return None
+    first, last = spool.lost
+    stored_to = store.drained(spool.id)
+    since = (spool.id, first - 1) if first > 1 else None
+    touched: set[str] = set()
+    for site, device, boot, lo, hi, _rows in store.stored(since):
+        pipeline.relearn(f"{site}/{device}", boot, lo, hi)
+        touched.add(f"{site}/{device}")
+    after: str | None = None
+    while letters := store.dead_letters(limit=500, after=after):
+        for letter in letters:
+            parts = letter.topic.split("/")
+            if letter.boot is not None and letter.seq is not None and len(parts) > 3:
+                name = f"{parts[2]}/{parts[3]}"
+                if pipeline.device(name) is not None:
+                    pipeline.relearn(name, letter.boot, letter.seq, letter.seq)
+        after = letters[-1].id
+    for name in touched:
+        device_now = pipeline.device(name)
+        if device_now is not None:
+            _derive_whole(pipeline.devices[name], device_now, store)
+    damage = Damage(first, last, min(max(stored_to - first + 1, 0), last - first + 1), now.service_ms)
+    spool.record_damage(damage)
+    return damage
+
+
+def _derive_whole(memory: DeviceMemory, device: Device, store: TelemetryStore) -> None:
+    """Everything stored of a pile is derived again, in the order of its boots by time."""
+    record = memory.record
+    if not device.connectors or not record.order:
+        return
+    order_boots(memory, [r for spec in device.connectors for r in store.readings(device.site, device.id, spec.id, 0)])
+    record.at_boot = record.order[-1]
+    record.next_seq = memory.seen[record.at_boot].highest + 1
+    record.mend_from = (record.order[0], 0)
+    memory.waiting.clear()
+    record.waiting = False
+    memory.unfilled = False
+
+
+def _has_start(memory: DeviceMemory, sessions: Iterable[Session], connector: int) -> bool:
+    if memory.record.mend_from is None:
+        return True
+    fill = (memory.place(memory.record.mend_from[0]), memory.record.mend_from[1])
+    return any(
+        session.connector == connector
+        and session.close_boot is not None
+        and memory.place(session.close_boot) >= 0
+        and (memory.place(session.close_boot), session.close_seq or 0) < fill
+        for session in sessions
+    )
+
+
+def _sessions(stored: list[Session], pending: list[Batch], device: Device) -> dict[str, Session]:
+    """What the store will say once it has taken what is pending."""
+    known = {session.id: session for session in stored}
+    for batch in pending:
+        for gone in batch.withdrawn:
+            known.pop(gone, None)
+        for session in batch.sessions:
+            if (session.site, session.device) == (device.site, device.id):
+                known[session.id] = session
+    return known
+
+
+def _readings(pending: list[Batch], device: Device, connector: int) -> list[Reading]:
+    found = []
+    for batch in pending:
+        for cells in batch.pile:
+            if (cells[_SITE], cells[_DEVICE], cells[_CONNECTOR]) == (device.site, device.id, connector):
+                row = dict(zip(PILE_COLUMNS, cells, strict=True))
+                said = {"at_ms": int(row["at_ns"] or 0) // 1_000_000, **row}
+                found.append(convert({name: said[name] for name in Reading.__struct_fields__}, Reading))
+    return found

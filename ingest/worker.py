@@ -1,0 +1,342 @@
+"""Floor 4 · The ingest process: from the bus through the spool to the store, and back as acks and states.
+
+Three threads: the bus's own takes publishes in, the committer (here) makes them durable and answers, the drainer
+writes them to the store. A publish is acknowledged, by PUBACK and by `ack`, only after its commit is synced.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from pathlib import Path
+from typing import Protocol
+
+from msgspec import Struct
+
+from ingest.accounts import DeviceAccount, IngestStatus, account, service_conditions
+from ingest.assets import Inventory
+from ingest.clock import Now, rfc3339
+from ingest.codec import Refused, encode
+from ingest.drain import Drainer
+from ingest.messages import ClockReading, Condition, ServiceNotice
+from ingest.mqtt import Bus, Inbound
+from ingest.pipeline import Pipeline
+from ingest.recovery import mend_device, recover
+from ingest.spool import SqliteSpool
+from ingest.spooling import SpoolFull
+from ingest.store import StoreUnavailable, TelemetryStore
+from ingest.telling import Teller
+from ingest.topics import ROOT, service_topic
+
+log = logging.getLogger(__name__)
+
+COMMIT_EVERY_S = 0.02
+TICK_S = 0.05
+REVIEW_EVERY_S = 1.0
+NOTICE_EVERY_S = 10.0
+ROLL_UP_EVERY_S = 5.0
+EXPIRE_EVERY_S = 600.0
+STOP_S = 5.0
+DRAIN_WAIT_S = 5.0
+DEAD_LETTER_DAYS = 30
+MEND_EVERY_S = 0.2
+FULL_RETRY_S = 0.5
+MOST_TAKEN = 4_000
+DAY_MS = 24 * 3_600_000
+SUBSCRIPTIONS = ((f"{ROOT}/+/+/telemetry", 1), (f"{ROOT}/+/+/status", 1))
+OFFLINE = encode(ServiceNotice(v=1, online=False))
+
+
+class Clock(Protocol):
+    """The clocks of the running process."""
+
+    judges_skew: bool
+
+    @property
+    def speed(self) -> float: ...
+    @property
+    def reading(self) -> ClockReading: ...
+    def wall_ms(self) -> int: ...
+    def mono_s(self) -> float: ...
+    def service_ms(self) -> int: ...
+    def heard(self, device: str, ts_ms: int) -> None: ...
+
+
+class IngestSettings(Struct, frozen=True, kw_only=True):
+    """`retention_days` 0 keeps raw rows for ever."""
+
+    data_dir: Path
+    mqtt_url: str
+    username: str
+    password: str
+    client_id: str
+    retention_days: int = 90
+    version: str = "0"
+    ca_file: Path | None = None
+    pinned_cert: Path | None = None
+
+
+class IngestWorker:
+    """Runs ingest for every site of the inventory. `start` returns at once; `stop` commits and drains what it can."""
+
+    def __init__(self, settings: IngestSettings, inventory: Inventory, store: TelemetryStore, clock: Clock) -> None:
+        """Opens the spool in the data folder. Raises OSError when it cannot be written."""
+        self._settings, self._store, self._clock = settings, store, clock
+        now = self._now()
+        self._spool = SqliteSpool(settings.data_dir, now.service_ms)
+        self._pipeline = Pipeline(
+            inventory,
+            self._spool.load(),
+            judge_skew=clock.judges_skew,
+            heard=None if clock.judges_skew else clock.heard,
+        )
+        recover(self._pipeline, self._spool, store, now)
+        self._drainer = Drainer(self._spool, store, self._store_jobs)
+        self._since = rfc3339(clock.service_ms())
+        self._bus = Bus(
+            settings.mqtt_url, client_id=settings.client_id, username=settings.username, password=settings.password,
+            subscriptions=SUBSCRIPTIONS, on_message=self._receive, wall=clock.wall_ms, on_connect=self._connected,
+            will=(service_topic("ingest"), OFFLINE, 1, True), persistent=True, manual_ack=True,
+            ca_file=settings.ca_file, pinned_cert=settings.pinned_cert,
+        )  # fmt: skip
+        self._teller = Teller(self._bus.publish, speed=clock.speed, first_rev=self._spool.starts << 32)
+        self._inbox: deque[Inbound] = deque()
+        self._woken = threading.Event()
+        self._lock = threading.RLock()
+        self._stopping = False
+        self._reconnected = False
+        self._full: tuple[int, str] | None = None
+        self._away_since_ms: int | None = None
+        self._told: tuple[bool, list[Condition]] | None = None
+        self._size = self._spool.size(self._drainer.drained)
+        self._forgotten = self._drainer.drained
+        self._review_due_s = self._mend_due_s = self._notice_due_s = self._roll_up_due_s = 0.0
+        self._expire_due_s = self._forget_due_s = clock.mono_s() + EXPIRE_EVERY_S
+        self._thread = threading.Thread(target=self._run, name="commit", daemon=True)
+
+    def start(self) -> None:
+        self._drainer.start()
+        self._thread.start()
+        self._bus.start()
+
+    def stop(self) -> None:
+        self._stopping = True
+        self._woken.set()
+        self._thread.join(STOP_S)
+        self._bus.stop((service_topic("ingest"), OFFLINE, 1, True))
+        self._drainer.stop(STOP_S)
+        self._spool.close()
+
+    @property
+    def connected(self) -> bool:
+        return self._bus.connected
+
+    def reload_inventory(self, inventory: Inventory) -> None:
+        with self._lock:
+            for name in self._pipeline.use(inventory):
+                self._teller.forget(name)
+            self._teller.tell_all(list(self._pipeline.devices))
+
+    def accounts(self) -> list[DeviceAccount]:
+        with self._lock:
+            return [account(memory) for memory in self._pipeline.devices.values()]
+
+    def status(self) -> IngestStatus:
+        with self._lock:
+            self._measure_spool()
+            return IngestStatus(
+                accepting=self._full is None,
+                connected=self._bus.connected,
+                conditions=self._conditions(),
+                spool_batches=self._size.batches,
+                spool_rows=self._size.rows,
+                spool_bytes=self._size.bytes,
+                spool_age_s=max(0, self._clock.service_ms() - self._complete_until_ms()) / 1000,
+                complete_until_ms=self._complete_until_ms(),
+                bad_statuses=self._pipeline.bad_statuses,
+                broker_unsent=self._bus.unsent,
+            )
+
+    def wait_drained(self, within_s: float) -> bool:
+        """Wait until the store has all that was committed before this call."""
+        last_no, until_s = self._spool.last_no, self._clock.mono_s() + within_s
+        while self._drainer.drained < last_no and self._clock.mono_s() < until_s:
+            time.sleep(TICK_S)
+        return self._drainer.drained >= last_no
+
+    def retry_dead(self, ids: list[str]) -> tuple[int, int]:
+        """Try dead letters again, say after the inventory was mended. Returns how many were taken, and how many not.
+
+        Raises StoreUnavailable while the store is behind: a letter tried twice would be stored twice.
+        """
+        wanted, taken, after = set(ids), 0, None
+        with self._lock:
+            if not self.wait_drained(DRAIN_WAIT_S):
+                raise StoreUnavailable("the store is behind the spool; try again when it has caught up")
+            while letters := self._store.dead_letters(limit=500, after=after):
+                after = letters[-1].id
+                for letter in letters:
+                    if letter.id in wanted:
+                        taken += self._pipeline.revive(letter, self._now())
+            if not self._pipeline.empty:
+                self._commit([])
+            self.wait_drained(DRAIN_WAIT_S)
+        return taken, len(wanted) - taken
+
+    def forget_damage(self) -> None:
+        """An operator has seen what a damaged spool lost."""
+        with self._lock:
+            self._spool.forget_damage()
+
+    def _receive(self, message: Inbound) -> None:
+        self._inbox.append(message)
+        self._woken.set()
+
+    def _connected(self) -> None:
+        self._reconnected = True
+        self._woken.set()
+
+    def _now(self) -> Now:
+        return Now(self._clock.service_ms(), self._clock.mono_s())
+
+    def _run(self) -> None:
+        while not self._stopping:
+            self._woken.wait(TICK_S)
+            self._woken.clear()
+            began_s = self._clock.mono_s()
+            with self._lock:
+                self._round(began_s)
+            rest_s = COMMIT_EVERY_S - (self._clock.mono_s() - began_s)
+            if rest_s > 0 and not self._stopping:
+                time.sleep(rest_s)
+            if self._inbox:
+                self._woken.set()
+        with self._lock:
+            self._round(self._clock.mono_s())
+
+    def _round(self, mono_s: float) -> None:
+        received = self._take()
+        self._pipeline.settle(self._now())
+        if mono_s >= self._review_due_s:
+            self._review_due_s = mono_s + REVIEW_EVERY_S
+            self._pipeline.review(self._now())
+            self._measure_spool()
+        if mono_s >= self._forget_due_s:
+            self._forget_due_s = mono_s + EXPIRE_EVERY_S
+            self._spool.expire(self._pipeline.forget_dead(self._now()))
+        if mono_s >= self._mend_due_s:
+            self._mend_due_s = mono_s + MEND_EVERY_S
+            self._mend()
+        if not self._pipeline.empty:
+            self._commit(received)
+        elif received:
+            self._bus.acknowledge(received)
+        if self._reconnected:
+            self._reconnected = False
+            self._teller.tell_all(list(self._pipeline.devices))
+            self._told = None
+        self._teller.turn(self._pipeline.devices, self._pipeline.device, mono_s, self._clock.service_ms())
+        self._notify(mono_s)
+
+    def _take(self) -> list[Inbound]:
+        received: list[Inbound] = []
+        count = 0
+        while self._inbox and count < MOST_TAKEN:
+            message = self._inbox.popleft()
+            received.append(message)
+            now = self._now()
+            try:
+                count += 1 + self._pipeline.take(message.topic, message.payload, now, live=not message.retained)
+            except Exception:
+                log.exception("a message of %s could not be taken; it goes to the dead letters", message.topic)
+                self._pipeline.bury_whole(message.topic, Refused("internal_error", message.payload), now)
+        return received
+
+    def _commit(self, received: list[Inbound]) -> None:
+        drawn = self._pipeline.draw()
+        while True:
+            try:
+                batch = self._spool.commit(drawn.commit, self._drainer.drained, self._clock.service_ms())
+                break
+            except SpoolFull as full:
+                if self._stopping:
+                    return
+                self._wait_for_space(str(full))
+        self._full = None
+        self._forgotten = self._drainer.drained
+        self._bus.acknowledge(received)
+        self._teller.after(drawn)
+        self._drainer.give(batch)
+
+    def _wait_for_space(self, why: str) -> None:
+        if self._full is None:
+            log.error("nothing can be kept: %s; free some space, devices hold their readings until then", why)
+            self._full = (self._clock.service_ms(), why)
+        self._notify(self._clock.mono_s())
+        self._lock.release()
+        time.sleep(FULL_RETRY_S)
+        self._lock.acquire()
+
+    def _mend(self) -> None:
+        for memory in self._pipeline.to_mend():
+            device = self._pipeline.device(memory.name)
+            if device is None:
+                continue
+            try:
+                found = mend_device(memory, device, self._store, self._spool, self._drainer.drained)
+            except StoreUnavailable:
+                return
+            self._pipeline.mended(memory, found)
+            if self._clock.mono_s() > self._mend_due_s:
+                return
+
+    def _notify(self, mono_s: float) -> None:
+        """Say on `service/ingest` how we are: when that changed, and now and then."""
+        says = (self._full is None, self._conditions())
+        if says == self._told and mono_s < self._notice_due_s:
+            return
+        self._told = says
+        self._notice_due_s = mono_s + NOTICE_EVERY_S
+        notice = ServiceNotice(
+            v=1, online=True, version=self._settings.version, since=self._since, clock=self._clock.reading,
+            accepting=says[0], conditions=says[1],
+        )  # fmt: skip
+        self._bus.publish(service_topic("ingest"), encode(notice), 1, True)
+
+    def _conditions(self) -> list[Condition]:
+        away = self._drainer.unavailable
+        if away is None:
+            self._away_since_ms = None
+        elif self._away_since_ms is None:
+            self._away_since_ms = self._clock.service_ms()
+        return service_conditions(
+            full=self._full,
+            away=None if away is None else (self._away_since_ms or 0, away),
+            size=self._size,
+            damage=self._spool.damage,
+            now_ms=self._clock.service_ms(),
+        )
+
+    def _complete_until_ms(self) -> int:
+        return self._clock.service_ms() if self._size.oldest_ms is None else self._size.oldest_ms
+
+    def _measure_spool(self) -> None:
+        drained = self._drainer.drained
+        self._size = self._spool.size(drained)
+        if self._forgotten < drained == self._spool.last_no and self._full is None:
+            self._spool.forget(drained)
+            self._forgotten = drained
+
+    def _store_jobs(self) -> None:
+        """On the drainer's thread, after each round."""
+        mono_s, now_ms = self._clock.mono_s(), self._clock.service_ms()
+        if mono_s >= self._roll_up_due_s:
+            self._store.roll_up(now_ms)
+            self._roll_up_due_s = self._clock.mono_s() + ROLL_UP_EVERY_S
+        if mono_s >= self._expire_due_s:
+            self._expire_due_s = mono_s + EXPIRE_EVERY_S
+            if self._settings.retention_days:
+                self._store.expire(now_ms - self._settings.retention_days * DAY_MS)
+            self._store.purge_dead(before_ms=now_ms - DEAD_LETTER_DAYS * DAY_MS)
