@@ -12,6 +12,7 @@ import msgspec
 
 from ingest.clock import ServiceClock, parse_rfc3339
 from ingest.messages import ClockReading
+from lunchong.errors import UserError
 
 ADMIN_TOKEN = "admin-token"
 CLOCK = "clock.json"
@@ -20,7 +21,7 @@ READY = "ready.json"
 SOCKET = "lunchong.sock"
 
 
-class FolderError(Exception):
+class FolderError(UserError):
     """The data folder cannot be used; one line says why and what to do."""
 
 

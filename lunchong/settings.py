@@ -17,12 +17,13 @@ from pydantic import AfterValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from ingest.toml_lines import lines_of
+from lunchong.errors import UsageError
 
 PREFIX = "LUNCHONG_"
 EMBEDDED = "embedded"
 
 
-class SettingsError(ValueError):
+class SettingsError(UsageError):
     """A setting is unknown or bad. The text is one line: where it stands, and what would be right."""
 
 

@@ -1,0 +1,283 @@
+"""The command line. Each command imports what it needs when it runs, so that help and mistakes answer at once."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
+
+import typer
+
+from lunchong.errors import UsageError, UserError
+
+if TYPE_CHECKING:
+    from lunchong.office import EnrolKind
+    from lunchong.settings import Settings
+
+app = typer.Typer(
+    help="Shares a neighbourhood's few charging piles in turn, and says where a plug, a seat or a cool room is free.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+device = typer.Typer(help="Devices that may speak on the bus.", no_args_is_help=True)
+client = typer.Typer(help="Programs that may listen on the bus.", no_args_is_help=True)
+inventory = typer.Typer(help="The things of the place.", no_args_is_help=True)
+dead_letters = typer.Typer(help="Messages that could not be taken.", no_args_is_help=True)
+for name, group in (("device", device), ("client", client), ("inventory", inventory), ("dead-letters", dead_letters)):
+    app.add_typer(group, name=name)
+
+Data = Annotated[Path | None, typer.Option("--data", help="The data folder.", show_default="./data")]
+Config = Annotated[Path | None, typer.Option("--config", help="Settings file.", show_default="DATA/lunchong.toml")]
+AsJson = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]
+DEMO_DATA = Path("data/demo")
+PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+
+
+def main() -> NoReturn:
+    """Run the command that the arguments name; every error is said in one line and has its exit code."""
+    try:
+        code = app(standalone_mode=False)
+    except typer.TyperException as error:
+        _fail(error.format_message(), UsageError.exit_code)
+    except UserError as error:
+        _fail(str(error), error.exit_code)
+    except typer.Exit as ended:
+        code = ended.exit_code
+    except (typer.Abort, KeyboardInterrupt):
+        code = 130
+    sys.exit(code or 0)
+
+
+def _fail(what: str, code: int) -> NoReturn:
+    print(f"lunchong: {what}", file=sys.stderr)
+    sys.exit(code)
+
+
+def _settings(data: Path | None, config: Path | None, **options: object) -> Settings:
+    from lunchong.settings import read
+
+    return read(data_dir=data, config=config, options=options)
+
+
+@app.command()
+def demo(
+    port: Annotated[int | None, typer.Option(help="Port of the page and the API.", show_default="8080")] = None,
+    for_s: Annotated[
+        float | None, typer.Option("--for", help="End by itself after so many seconds, with a tally.")
+    ] = None,
+    speed: Annotated[float, typer.Option(min=0.1, max=3600, help="Service seconds in a second of the wall.")] = 60,
+    piles: Annotated[int, typer.Option(min=0, max=5000, help="How many piles.")] = 120,
+    stations: Annotated[int, typer.Option(min=0, max=500, help="How many stations.")] = 10,
+    seed: Annotated[int, typer.Option(help="The same seed is the same place and the same habits.")] = 1,
+    weather: Annotated[
+        str | None, typer.Option(metavar="DATE", help="Weather of that day; 2013-08-06 is a heat wave.")
+    ] = None,
+    scenario: Annotated[Path | None, typer.Option(help="TOML file with other values for these options.")] = None,
+    as_json: AsJson = False,
+    data: Annotated[Path | None, typer.Option("--data", help="The data folder.", show_default="./data/demo")] = None,
+    config: Config = None,
+) -> None:
+    """A living neighbourhood: broker, ingest, API and a simulated street in one command."""
+    from lunchong.demo import Demo, play
+
+    asked = Demo(speed=speed, piles=piles, stations=stations, seed=seed, weather=weather, for_s=for_s, as_json=as_json)
+    play(asked.with_scenario(scenario), data_dir=data, config=config, port=port)
+
+
+@app.command()
+def serve(
+    speed: Annotated[float, typer.Option(min=0.1, max=3600, help="Service seconds in a second of the wall.")] = 1,
+    clock: Annotated[Literal["wall", "messages"], typer.Option(help="What drives service time.")] = "wall",
+    data: Data = None,
+    config: Config = None,
+) -> None:
+    """Broker, ingest, store and API in one process, for real or simulated devices outside it."""
+    settings = _settings(data, config)
+    from lunchong.logs import to_terminal
+    from lunchong.serve import Timing
+    from lunchong.serve import serve as run
+
+    to_terminal()
+    run(settings, Timing(speed=speed, messages=clock == "messages"))
+
+
+@app.command(context_settings=PASSED_ON)
+def simulate(context: typer.Context) -> None:
+    """Simulated devices against any installation, or with --replay a file of real sessions."""
+    if any(argument.split("=")[0] == "--replay" for argument in context.args):
+        from lunchong.replay import main as run
+    else:
+        from lunchong.simulate import main as run
+    raise typer.Exit(run(context.args))
+
+
+@app.command()
+def init(data: Data = None, config: Config = None) -> None:
+    """Make the data folder with its secrets, and an example of an inventory where there is none."""
+    from lunchong.setting_up import set_up
+
+    for line in set_up(_settings(data, config)):
+        print(line)
+
+
+@app.command()
+def doctor(as_json: AsJson = False, data: Data = None, config: Config = None) -> None:
+    """Say what is wrong here and what to do about it; exit code 1 when anything is."""
+    from lunchong.doctor import examine
+
+    findings = examine(_settings(data, config))
+    if as_json:
+        print(json.dumps({"findings": [finding.as_dict() for finding in findings]}, ensure_ascii=False))
+    else:
+        for finding in findings:
+            print(finding)
+    raise typer.Exit(any(finding.level == "bad" for finding in findings))
+
+
+@device.command("enroll")
+def enroll_device(
+    site: Annotated[str, typer.Argument(metavar="SITE")],
+    device: Annotated[str | None, typer.Argument(metavar="[DEVICE]")] = None,
+    gateway: Annotated[bool, typer.Option("--gateway", help="A gateway that speaks for every device of SITE.")] = False,
+    as_json: AsJson = False,
+    data: Data = None,
+    config: Config = None,
+) -> None:
+    """Give a device, or a site's gateway, a new password, and print it this once."""
+    if gateway == (device is not None):
+        raise UsageError("name SITE and DEVICE, or SITE with --gateway")
+    _enroll("gateway" if gateway else "device", site, device or "", as_json, _settings(data, config))
+
+
+@client.command("enroll")
+def enroll_client(name: str, as_json: AsJson = False, data: Data = None, config: Config = None) -> None:
+    """Give a program that reads states and sessions a new password, and print it this once."""
+    _enroll("client", "", name, as_json, _settings(data, config))
+
+
+def _enroll(what: EnrolKind, site: str, name: str, as_json: bool, settings: Settings) -> None:
+    import msgspec
+
+    from lunchong.offline import office
+
+    with office(settings) as desk:
+        enrolled = desk.enroll(what, site, name)
+    if as_json:
+        print(msgspec.json.encode(enrolled).decode())
+    else:
+        print(f"username {enrolled.username}\npassword {enrolled.password}\nurl      {enrolled.url}")
+
+
+@inventory.command("check")
+def inventory_check(
+    file: Annotated[Path | None, typer.Argument(help="Another file than the one of the settings.")] = None,
+    data: Data = None,
+    config: Config = None,
+) -> None:
+    """Name every mistake of an inventory with its line."""
+    from lunchong.inventory_file import InventoryFile
+
+    path = file or _settings(data, config).inventory
+    found = InventoryFile(path).read()
+    print(f"{path} is right: {len(found.sites)} sites, {len(found.devices)} devices")
+
+
+@inventory.command("export")
+def inventory_export(data: Data = None, config: Config = None) -> None:
+    """Print the inventory in use."""
+    from lunchong.offline import office
+
+    with office(_settings(data, config)) as desk:
+        print(desk.inventory_text(), end="")
+
+
+Ids = Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="Ids as `dead-letters list` shows them.")]
+All = Annotated[bool, typer.Option("--all", help="All of them.")]
+
+
+def _chosen(ids: list[str] | None, everything: bool) -> list[str] | None:
+    if bool(ids) == everything:
+        raise UsageError("name ids, or --all")
+    return ids or None
+
+
+@dead_letters.command("list")
+def dead_letters_list(
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many.")] = 100,
+    after: Annotated[str | None, typer.Option(metavar="ID", help="Go on after this one.")] = None,
+    as_json: AsJson = False,
+    data: Data = None,
+    config: Config = None,
+) -> None:
+    """The newest messages that could not be taken, each with its reason."""
+    from lunchong.letters import as_dict, as_line
+    from lunchong.offline import office
+
+    with office(_settings(data, config)) as desk:
+        letters = desk.dead_letters(limit, after)
+    if as_json:
+        print(json.dumps([as_dict(letter) for letter in letters], ensure_ascii=False))
+    else:
+        for letter in letters:
+            print(as_line(letter))
+
+
+@dead_letters.command("show")
+def dead_letters_show(
+    wanted: Annotated[str, typer.Argument(metavar="ID")],
+    as_json: AsJson = False,
+    data: Data = None,
+    config: Config = None,
+) -> None:
+    """One dead letter whole, as it came."""
+    from lunchong.letters import as_dict, found
+    from lunchong.offline import office
+
+    with office(_settings(data, config)) as desk:
+        letter = as_dict(found(desk, wanted))
+    if as_json:
+        print(json.dumps(letter, ensure_ascii=False))
+    else:
+        for key, value in letter.items():
+            print(f"{key:12} {value}")
+
+
+@dead_letters.command("retry")
+def dead_letters_retry(ids: Ids = None, everything: All = False, data: Data = None, config: Config = None) -> None:
+    """Try dead letters again, say after the inventory was mended; asks the running server."""
+    from lunchong.offline import office
+
+    chosen = _chosen(ids, everything)
+    with office(_settings(data, config)) as desk:
+        taken, left = desk.retry_dead(chosen)
+    print(f"{taken} taken, {left} still dead")
+
+
+@dead_letters.command("purge")
+def dead_letters_purge(ids: Ids = None, everything: All = False, data: Data = None, config: Config = None) -> None:
+    """Delete dead letters."""
+    from lunchong.offline import office
+
+    chosen = _chosen(ids, everything)
+    with office(_settings(data, config)) as desk:
+        print(f"{desk.purge_dead(chosen, None)} deleted")
+
+
+def _apart(name: str) -> Callable[[], None]:
+    """A part as a process of its own: it needs a store that several processes can share."""
+
+    def refuse(data: Data = None, config: Config = None) -> None:
+        if _settings(data, config).store == "duckdb":
+            raise UsageError(f"DuckDB is for the all-in-one process alone: use `lunchong serve` instead of `{name}`")
+        raise UsageError(f"`{name}` on its own needs InfluxDB, which is not built yet: use `lunchong serve`")
+
+    refuse.__doc__ = f"The {name} alone; not with DuckDB, which is for `serve`."
+    return refuse
+
+
+for part in ("ingest", "api"):
+    app.command(part)(_apart(part))

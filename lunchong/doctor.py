@@ -1,0 +1,95 @@
+"""`lunchong doctor`: looks at an installation from outside, and asks it how it is."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+from ingest.broker import BrokerError, find_program
+from lunchong.control import RemoteOffice, is_running
+from lunchong.data_folder import DataFolder
+from lunchong.errors import UserError
+from lunchong.inventory_file import InventoryFile, InventoryMistakes
+from lunchong.office import Health
+from lunchong.settings import EMBEDDED, Settings
+
+LITTLE_SPACE_BYTES = 500_000_000
+LATE_S = 60.0
+
+
+@dataclass(frozen=True)
+class Finding:
+    level: Literal["good", "note", "bad"]
+    what: str
+    said: str
+
+    def __str__(self) -> str:
+        return f"{self.level:4}  {self.what:12} {self.said}"
+
+    def as_dict(self) -> dict[str, str]:
+        return asdict(self)
+
+
+def examine(settings: Settings) -> list[Finding]:
+    """All findings, good ones too, in the order in which to mend them."""
+    return list(_findings(settings))
+
+
+def _findings(settings: Settings) -> Iterator[Finding]:
+    try:
+        folder = DataFolder(settings.data_dir)
+    except UserError as error:
+        yield Finding("bad", "data folder", str(error))
+        return
+    free = shutil.disk_usage(folder.path).free
+    level: Literal["good", "bad"] = "bad" if free < LITTLE_SPACE_BYTES else "good"
+    yield Finding(level, "data folder", f"{folder.path}, {free // 1_000_000:,} MB free")
+    try:
+        found = InventoryFile(settings.inventory).read()
+        yield Finding(
+            "good", "inventory", f"{settings.inventory}, {len(found.sites)} sites, {len(found.devices)} devices"
+        )
+    except InventoryMistakes as error:
+        yield from (Finding("bad", "inventory", mistake) for mistake in error.mistakes)
+    if settings.mqtt_url == EMBEDDED:
+        try:
+            yield Finding("good", "broker", str(os.path.realpath(find_program())))
+        except BrokerError as error:
+            yield Finding("bad", "broker", str(error))
+    if not is_running(folder.path):
+        yield Finding("note", "server", "none runs on this data folder")
+        return
+    try:
+        health = RemoteOffice(folder.path).health()
+    except UserError as error:
+        yield Finding("bad", "server", str(error))
+        return
+    if health:
+        yield from _of_the_server(health)
+
+
+def _of_the_server(health: Health) -> Iterator[Finding]:
+    yield Finding("good", "server", f"process {health.pid}, {health.http}, devices at {health.mqtt}")
+    yield Finding("good", "clock", f"service time {health.service_time}, speed {health.speed:g}")
+    if not health.accepting:
+        yield Finding("bad", "ingest", "accepts nothing: devices hold their readings")
+    for condition in health.conditions:
+        bad = condition.severity != "info"
+        text = f"{condition.code} since {condition.since}: {condition.evidence}"
+        yield Finding("bad" if bad else "note", "condition", text)
+    late = health.spool_age_s > LATE_S
+    waiting = f"{health.spool_rows} waiting, {health.spool_bytes:,} bytes, oldest {health.spool_age_s:.0f} s"
+    yield Finding("bad" if late else "good", "spool", waiting)
+    lost = f"{health.messages_lost} lost, {health.messages_dropped} dropped by devices"
+    yield Finding("bad" if health.messages_lost else "good", "messages", lost)
+    if health.dead_letters:
+        yield Finding("note", "dead letters", f"{health.dead_letters}: see `lunchong dead-letters list`")
+    if health.refusals:
+        yield Finding("note", "broker", f"{health.refusals} logins, publishes or subscriptions refused")
+    if health.broker_restarts:
+        yield Finding("note", "broker", f"was started again {health.broker_restarts} times")
+    for mistake in health.inventory_mistakes:
+        yield Finding("bad", "inventory", f"{mistake}; the one before stays in use")

@@ -1,0 +1,26 @@
+"""What an installation does now and then by the wall."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from apscheduler.schedulers.background import BackgroundScheduler
+
+
+class Jobs:
+    """APScheduler ticks, one instance of a job at a time; many missed ticks are made up by one."""
+
+    def __init__(self) -> None:
+        logging.getLogger("apscheduler").setLevel(logging.ERROR)
+        self._scheduler = BackgroundScheduler(job_defaults={"coalesce": True, "misfire_grace_time": None})
+
+    def every(self, seconds: float, job: Callable[[], None]) -> None:
+        self._scheduler.add_job(job, "interval", seconds=seconds, max_instances=1)
+
+    def start(self) -> None:
+        self._scheduler.start()
+
+    def stop(self) -> None:
+        if self._scheduler.running:
+            self._scheduler.shutdown(wait=True)

@@ -1,0 +1,80 @@
+"""`lunchong init`: what an installation needs before its first start."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+
+from ingest.enrolments import EnrolmentError, Enrolments
+from lunchong.data_folder import ADMIN_TOKEN, DataFolder
+from lunchong.errors import UserError
+from lunchong.inventory_file import InventoryFile
+from lunchong.settings import Settings
+
+SERVICES = ("ingest", "api")
+EXAMPLE = """\
+# The things of your place. `lunchong inventory check` names every mistake in here with its line;
+# a running server takes a changed file without a restart.
+
+[[site]]
+id = "gate-01"
+name = { zh = "北门轮充点", en = "North gate" }
+lat = 31.2220
+lon = 121.4540
+mode = "in_turn"
+limit_kw = 20.0
+opening = ["workday 07:00-22:00", "restday 00:00-24:00"]
+
+[[device]]
+site = "gate-01"
+id = "pile-0001"
+kind = "pile"
+fallback_kw = 2.8
+connectors = [{ id = 1, type = "GBT_AC", max_kw = 7.0 }, { id = 2, type = "GBT_AC", max_kw = 7.0 }]
+
+[[device]]
+site = "gate-01"
+id = "station-01"
+kind = "station"
+placement = "outdoor"
+seats = 8
+outlets = 6
+amenities = ["drinking_water", "books"]
+"""
+
+
+def set_up(settings: Settings) -> Iterator[str]:
+    """Make what is missing, leave what is there; a line for each thing, of what it is and where."""
+    folder = DataFolder(settings.data_dir)
+    folder.hold()
+    try:
+        yield f"data folder  {folder.path}"
+        folder.admin_token()
+        yield f"admin token  {folder.path / ADMIN_TOKEN}"
+        _make_secret(settings)
+        yield f"secret       {settings.secret_file}"
+        enrolments = Enrolments(folder.path / "credentials.json")
+        for service in SERVICES:
+            enrolments.service(service)
+        yield f"credentials  {enrolments.path}"
+        if not settings.inventory.exists():
+            settings.inventory.parent.mkdir(parents=True, exist_ok=True)
+            settings.inventory.write_text(EXAMPLE, encoding="utf-8")
+            yield f"inventory    {settings.inventory}, an example: write your own"
+        else:
+            found = InventoryFile(settings.inventory).read()
+            yield f"inventory    {settings.inventory}, {len(found.devices)} devices"
+    except (EnrolmentError, OSError) as error:
+        raise UserError(str(error)) from None
+    finally:
+        folder.release()
+
+
+def _make_secret(settings: Settings) -> None:
+    try:
+        file = os.open(settings.secret_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return
+    with os.fdopen(file, "w") as secret:
+        secret.write(secrets.token_hex(32) + "\n")
