@@ -7,10 +7,10 @@ ROW ?=
 export PYTHON ?= python3
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench faults
+.PHONY: help setup demo test lint bench bench-throughput bench-stream faults
 
 help:  ## print this
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup:  ## make .venv with the locked dependencies; the command is then .venv/bin/lunchong
 	@tools/setup
@@ -31,6 +31,12 @@ test: setup lint  ## install what the tests need, then run all checks and all te
 
 bench: setup  ## messages a second, cost of a message, delay on the page; ends with one line of JSON
 	@$(BIN)/python -m benchmarks
+
+bench-throughput: setup  ## of that, messages a second and the cost of one
+	@$(BIN)/python -m benchmarks throughput
+
+bench-stream: setup  ## of that, the delay from a message to the page
+	@$(BIN)/python -m benchmarks stream
 
 faults: setup  ## the fault matrix, or one row of it (ROW=4); ends with one line of JSON
 	@$(BIN)/python -m tools.faults $(if $(ROW),--row $(ROW))

@@ -14,12 +14,14 @@ from pathlib import Path
 import pytest
 from fastapi import FastAPI
 from msgspec.structs import fields
+from typer.main import get_command
 
 from api import problems, routes
 from ingest import conditions, inventory, topics
 from ingest.inventory_fields import TABLES
 from ingest.messages import Command, Message
-from lunchong.settings import PREFIX, Settings
+from lunchong import cli
+from lunchong.settings import PREFIX, Said, Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -50,6 +52,12 @@ def section(text, heading):
 def test_every_setting_is_in_the_docs_and_no_other():
     documented = {row[0].strip("`") for row in table_rows(page("settings.md")) if row[0].startswith("`")}
     assert documented == {PREFIX + field.name.upper() for field in dataclasses.fields(Settings)}
+
+
+def test_every_default_of_a_setting_is_in_the_docs():
+    rows = {row[0].strip("`"): row[1] for row in table_rows(page("settings.md"))}
+    defaults = {PREFIX + name.upper(): field.default for name, field in Said.model_fields.items() if field.default}
+    assert {name for name, default in defaults.items() if f"`{default}`" not in rows[name]} == set()
 
 
 def test_every_topic_is_in_the_docs():
@@ -106,6 +114,28 @@ def reasons_in_the_code():
                 found |= {word.split(":")[0] for word in words if isinstance(word, str)}
     assert found, "no reasons found: did Refused change its name?"
     return found
+
+
+def commands(group, path="lunchong"):
+    """Every command of the command line by its name, with its options."""
+    for name, command in getattr(group, "commands", {}).items():
+        if getattr(command, "commands", None):
+            yield from commands(command, f"{path} {name}")
+        else:
+            yield f"{path} {name}", {long for said in command.params for long in said.opts if long.startswith("--")}
+
+
+@pytest.mark.parametrize(("command", "options"), list(commands(get_command(cli.app))))
+def test_every_command_and_its_options_are_in_the_docs(command, options):
+    if command == "lunchong simulate":  # takes its options apart by itself
+        sources = [ROOT / "lunchong" / name for name in ("simulate.py", "replay.py")]
+        options = {
+            found for path in sources for found in re.findall(r"(?<=[`\s\[\"])--[a-z][a-z-]+", path.read_text("utf-8"))
+        }
+    parts = re.findall(rf"^### .*`{command}\b.*?(?=^##)", page("contracts/cli.md") + "\n##", re.MULTILINE | re.DOTALL)
+    assert parts, "no heading"
+    documented = set(re.findall(r"--[a-z-]+", " ".join(parts))) | {"--data", "--config", "--help"}
+    assert options <= documented
 
 
 def openapi():
