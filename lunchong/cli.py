@@ -33,7 +33,6 @@ for name, group in (("device", device), ("client", client), ("inventory", invent
 Data = Annotated[Path | None, typer.Option("--data", help="The data folder.", show_default="./data")]
 Config = Annotated[Path | None, typer.Option("--config", help="Settings file.", show_default="DATA/lunchong.toml")]
 AsJson = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]
-DEMO_DATA = Path("data/demo")
 PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 
 
@@ -69,23 +68,21 @@ def demo(
     for_s: Annotated[
         float | None, typer.Option("--for", help="End by itself after so many seconds, with a tally.")
     ] = None,
-    speed: Annotated[float, typer.Option(min=0.1, max=3600, help="Service seconds in a second of the wall.")] = 60,
-    piles: Annotated[int, typer.Option(min=0, max=5000, help="How many piles.")] = 120,
-    stations: Annotated[int, typer.Option(min=0, max=500, help="How many stations.")] = 10,
-    seed: Annotated[int, typer.Option(help="The same seed is the same place and the same habits.")] = 1,
-    weather: Annotated[
-        str | None, typer.Option(metavar="DATE", help="Weather of that day; 2013-08-06 is a heat wave.")
-    ] = None,
-    scenario: Annotated[Path | None, typer.Option(help="TOML file with other values for these options.")] = None,
+    speed: Annotated[float | None, typer.Option(help="Service seconds in one of the wall.", show_default="60")] = None,
+    piles: Annotated[int | None, typer.Option(help="How many piles.", show_default="120")] = None,
+    stations: Annotated[int | None, typer.Option(help="How many stations.", show_default="10")] = None,
+    seed: Annotated[int | None, typer.Option(help="The same is the same place.", show_default="1")] = None,
+    weather: Annotated[str | None, typer.Option(metavar="DATE", help="That day's; 2013-08-06 is a heat wave.")] = None,
+    scenario: Annotated[Path | None, typer.Option(help="TOML file with values for these options.")] = None,
     as_json: AsJson = False,
     data: Annotated[Path | None, typer.Option("--data", help="The data folder.", show_default="./data/demo")] = None,
     config: Config = None,
 ) -> None:
     """A living neighbourhood: broker, ingest, API and a simulated street in one command."""
-    from lunchong.demo import Demo, play
+    from lunchong import demo as the_demo
 
-    asked = Demo(speed=speed, piles=piles, stations=stations, seed=seed, weather=weather, for_s=for_s, as_json=as_json)
-    play(asked.with_scenario(scenario), data_dir=data, config=config, port=port)
+    place = the_demo.scenario(scenario, speed=speed, piles=piles, stations=stations, seed=seed, weather=weather)
+    the_demo.play(the_demo.Run(place, for_s, as_json), data_dir=data, config=config, port=port)
 
 
 @app.command()

@@ -26,12 +26,13 @@ from ingest.clock import ServiceClock, rfc3339
 from ingest.credentials import nats_config
 from ingest.duckdb_file import StoreUnusable
 from ingest.enrolments import EnrolmentError, Enrolments, ServiceKey
+from ingest.messages import Condition
 from ingest.store import StoreUnavailable
 from ingest.store_duckdb import DuckStore
 from ingest.workdays import is_workday
 from ingest.worker import IngestSettings, IngestWorker
 from lunchong.control import bound_socket
-from lunchong.data_folder import READY, DataFolder
+from lunchong.data_folder import READY, SOCKET, DataFolder
 from lunchong.errors import UsageError, UserError
 from lunchong.inventory_file import InventoryFile, InventoryMistakes
 from lunchong.jobs import Jobs
@@ -126,6 +127,14 @@ class Installation:
     @property
     def mqtt_url(self) -> str:
         return self.broker.url if self.broker else self.settings.mqtt_url
+
+    def conditions(self) -> list[tuple[str, Condition]]:
+        """Conditions that hold, each with whom it is about: `ingest` or a device's name."""
+        held = [("ingest", condition) for condition in self.worker.status().conditions]
+        for name in self.inventory.devices:
+            state = self.board.state(name)
+            held += [(name, condition) for condition in state.conditions] if state else []
+        return held
 
     def health(self) -> Health:
         status, accounts = self.worker.status(), self.worker.accounts()
@@ -276,6 +285,7 @@ class Installation:
                 version=version("lunchong"),
             )
         )
+        self._stack.callback(self.folder.forget, SOCKET)
         web = Web([(app, http), (office_app(self.desk), bound_socket(self.folder.path))], self.ended.set)
         self._stack.callback(web.stop)
         web.start()

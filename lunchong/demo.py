@@ -1,0 +1,186 @@
+"""`lunchong demo`: an invented neighbourhood alive, from an empty folder to a page within seconds."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from threading import Event
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta, Struct
+
+from ingest.enrolments import write_private
+from ingest.inventory import dump
+from lunchong import logs
+from lunchong.data_folder import DataFolder
+from lunchong.errors import UsageError, UserError
+from lunchong.live_clock import demo_begin_ms
+from lunchong.serve import Installation, Timing
+from lunchong.settings import EMBEDDED, Settings, read
+from lunchong.stopping import asked_to_stop
+from lunchong.street import Street
+from lunchong.summary import Screen, screen
+from lunchong.tally import Tally, read_ranges, tally
+from lunchong.web import bound_port
+from simulators.scenarios.neighbourhood import neighbourhood
+
+LAST_ACKS_S = 10.0
+STOP_S = 2.0
+"""How long the street may take to end when somebody waits at the keyboard."""
+DRAIN_S = 30.0
+DEFAULT_MQTT_PORT = 1883
+RANGES = ("sent", "acked", "dropped")
+CREDENTIALS = "street-credentials.json"
+
+
+class Place(Struct, frozen=True, forbid_unknown_fields=True):
+    """What is shown: the keys of a scenario file, by the names of the options. A scenario may also name an inventory of
+    its own, and faults as `lunchong simulate --faults` takes them."""
+
+    speed: Annotated[float, Meta(ge=0.1, le=3600)] = 60.0
+    piles: Annotated[int, Meta(ge=0, le=5000)] = 120
+    stations: Annotated[int, Meta(ge=0, le=500)] = 10
+    seed: int = 1
+    weather: str | None = None
+    inventory: str | None = None
+    faults: str | None = None
+
+    @property
+    def signature(self) -> str:
+        """The first line of the inventory that a demo makes: one that was made otherwise is made anew."""
+        return f"# Made by `lunchong demo --piles {self.piles} --stations {self.stations} --seed {self.seed}`\n"
+
+
+@dataclass(frozen=True)
+class Run:
+    place: Place
+    for_s: float | None
+    as_json: bool
+
+
+def scenario(file: Path | None, **options: object) -> Place:
+    """The place of a scenario file, with the `options` that were given in its stead. Raises UsageError in one line."""
+    given = {key: value for key, value in options.items() if value is not None}
+    try:
+        said = msgspec.toml.decode(file.read_bytes(), type=dict[str, object]) if file else {}
+        place = msgspec.convert({**said, **given}, Place)
+    except (OSError, msgspec.MsgspecError) as error:
+        raise UsageError(f"cannot use the scenario {file}: {error}") from None
+    if place.weather is not None:
+        try:
+            date.fromisoformat(place.weather)
+        except ValueError:
+            raise UsageError(f"the weather's date must be like 2013-08-06, not {place.weather!r}") from None
+    return place
+
+
+def play(run: Run, *, data_dir: Path | None, config: Path | None, port: int | None) -> None:
+    """Set everything up, show it until it is over or a signal comes, and end it."""
+    defaults = {"data_dir": Path("data/demo"), "mqtt_listen": f"127.0.0.1:{_free_or_any(DEFAULT_MQTT_PORT)}"}
+    settings = read(data_dir=data_dir, config=config, options={"http_port": port}, defaults=defaults)
+    if settings.mqtt_url != EMBEDDED:
+        raise UsageError("the demo brings its own broker: unset LUNCHONG_MQTT_URL")
+    asked = asked_to_stop()
+    DataFolder(settings.data_dir)
+    logs.to_file(settings.data_dir / "demo.log")
+    settings = _with_inventory(run.place, settings)
+    timing = Timing(speed=run.place.speed, begin_ms=demo_begin_ms(settings.timezone), rests=True)
+    with ExitStack() as ending:
+        installation = ending.enter_context(Installation(settings, timing))
+        began_ms = installation.clock.service_ms()
+        street = Street(_street_arguments(run.place, installation), settings.data_dir / "street.log")
+        ending.callback(lambda: street.stop(STOP_S))
+        look = ending.enter_context(screen(as_json=run.as_json))
+        in_time = _show(run, installation, street, look, asked)
+        if in_time:
+            print(_text(_end(installation, street, began_ms), run.as_json), flush=True)
+
+
+def _show(run: Run, installation: Installation, street: Street, look: Screen, asked: Event) -> bool:
+    """Show the place until its time is over; False when a signal ended it before."""
+    began_s = time.monotonic()
+    while not asked.wait(0.25):
+        left_s = None if run.for_s is None else began_s + run.for_s - time.monotonic()
+        if left_s is not None and left_s <= 0:
+            return True
+        if installation.ended.is_set():
+            raise UserError(f"HTTP ended by itself: see {installation.folder.path / 'demo.log'}")
+        if (code := street.ended()) is not None:
+            raise UserError(
+                f"the street ended by itself with code {code}: see {installation.folder.path / 'street.log'}"
+            )
+        look.show(installation, street.figures, left_s)
+    return False
+
+
+def _end(installation: Installation, street: Street, began_ms: int) -> Tally:
+    """Let the street come to rest, wait until the store has everything, and count."""
+    figures = street.stop(LAST_ACKS_S + 3 * STOP_S)
+    deadline_s = time.monotonic() + DRAIN_S
+    while installation.worker.status().spool_rows and time.monotonic() < deadline_s:
+        time.sleep(0.05)
+    sent, acked, dropped = (read_ranges(_ranges(installation.folder.path, name)) for name in RANGES)
+    return tally(
+        installation.store,
+        sent=sent,
+        acked=acked,
+        dropped=dropped,
+        resent=figures.resent,
+        since_ms=began_ms,
+        alerts=len(installation.conditions()),
+    )
+
+
+def _with_inventory(place: Place, settings: Settings) -> Settings:
+    """Settings with the inventory of the place, which is written unless it lies there already, maybe edited since."""
+    if place.inventory:
+        return dataclasses.replace(settings, inventory=Path(place.inventory))
+    path = settings.data_dir / "inventory.toml"
+    if not path.exists() or not path.read_text(encoding="utf-8").startswith(place.signature):
+        made = neighbourhood(piles=place.piles, stations=place.stations, seed=place.seed)
+        write_private(path, (place.signature + dump(made)).encode(), 0o644)
+    return dataclasses.replace(settings, inventory=path)
+
+
+def _street_arguments(place: Place, installation: Installation) -> list[str]:
+    """Enroll every device, and tell the street where to find what."""
+    folder, url = installation.folder.path, installation.mqtt_url
+    passwords = installation.enrolments.enroll_devices(installation.inventory.devices)
+    installation.admit()
+    logins = [{"username": name, "password": password} for name, password in passwords.items()]
+    installation.folder.keep(CREDENTIALS, msgspec.json.encode(logins))
+    arguments = {"--mqtt": url, "--inventory": str(installation.settings.inventory), "--seed": str(place.seed)}
+    arguments |= {"--credentials": str(folder / CREDENTIALS), "--speed": f"{place.speed:g}"}
+    if place.weather:
+        arguments["--weather"] = place.weather
+    if place.faults:
+        arguments["--faults"] = place.faults
+    for name in RANGES:
+        path = _ranges(folder, name)
+        path.unlink(missing_ok=True)
+        arguments[f"--{name}"] = str(path)
+    return [word for pair in arguments.items() for word in pair]
+
+
+def _ranges(folder: Path, name: str) -> Path:
+    return folder / f"street-{name}.csv"
+
+
+def _free_or_any(port: int) -> int:
+    """The port if nobody listens there, else 0: the demo's street is told where its broker is."""
+    try:
+        bound_port("127.0.0.1", port).close()
+    except UserError:
+        return 0
+    return port
+
+
+def _text(counted: Tally, as_json: bool) -> str:
+    if as_json:
+        return msgspec.json.encode(counted).decode()
+    return "\n".join(f"{name:18} {value}" for name, value in msgspec.structs.asdict(counted).items())
