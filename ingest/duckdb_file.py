@@ -15,6 +15,7 @@ from ingest.store import StoreUnavailable
 
 Cursor = duckdb.DuckDBPyConnection
 
+INSIST_S = 0.05
 PATIENCE_S = 10.0
 """How long closing, or opening again, waits for queries under way; they are told to stop first."""
 
@@ -25,8 +26,16 @@ SETTINGS: dict[str, str | bool | int | float | list[str]] = {
 }
 """Bounded memory beside a broker and an API: what does not fit is sorted on disk, next to the file."""
 
-_AWAY = (duckdb.OperationalError, duckdb.FatalException, duckdb.InternalException, duckdb.InterruptException)
-"""Errors of the disk, of the memory, of a lock: the same call may succeed later."""
+_DEAD = (duckdb.FatalException, duckdb.InternalException)
+"""After these the instance answers nothing any more."""
+_AWAY = (
+    duckdb.IOException,
+    duckdb.TransactionException,
+    duckdb.OutOfMemoryException,
+    duckdb.InterruptException,
+    *_DEAD,
+)
+"""Errors of the disk and of the memory: the same call may succeed later."""
 
 
 class StoreUnusable(Exception):
@@ -89,9 +98,12 @@ class DuckFile:
     def close(self) -> None:
         with self._change:
             self._closed = True
-            for reader in self._readers:
-                reader.interrupt()
-            self._change.wait_for(lambda: self._users == 0, PATIENCE_S)
+            # An interrupt that arrives before its query has begun is lost, so it is said again.
+            for _ in range(round(PATIENCE_S / INSIST_S)):
+                for reader in self._readers:
+                    reader.interrupt()
+                if self._change.wait_for(lambda: self._users == 0, INSIST_S):
+                    break
             self._drop()
 
     def _enter(self) -> Cursor:
@@ -114,14 +126,15 @@ class DuckFile:
         try:
             yield
         except _AWAY as error:
-            if isinstance(error, duckdb.FatalException | duckdb.InternalException):
+            if isinstance(error, _DEAD):
                 with self._change:
                     self._drop()
             raise StoreUnavailable(f"{self._path}: {_first_line(error)}") from error
 
     def _drop(self) -> None:
         if self._con is not None:
-            self._con.close()
+            with suppress(duckdb.Error):  # a cursor that is still busy closes the instance when it ends
+                self._con.close()
             self._con = None
 
     def _open_again(self) -> Cursor:

@@ -1,4 +1,7 @@
-"""Floor 3 · What is asked of the DuckDB store, rollups apart. Each function is one query on a cursor of its own.
+"""Floor 3 · What is asked of the DuckDB store, rollups apart.
+
+Each function is one query on a cursor of its own and fetches its result whole: DuckDB refuses other work on a cursor
+with an unfinished one.
 
 Rows whose clock was found wrong only after they were stored keep a time that is not theirs (`skewed`, and their time is
 still what the device said). They are stored, and sessions are derived from them; nothing that goes by time shows them.
@@ -24,8 +27,8 @@ STATION_NUMBERS = tuple(column for column in STATION_COLUMNS if column not in (*
 
 
 def drained(cursor: Cursor, spool: str) -> int | None:
-    found = cursor.execute("SELECT drained FROM spool WHERE id = ?", [spool]).fetchone()
-    return found[0] if found else None
+    found = cursor.execute("SELECT drained FROM spool WHERE id = ?", [spool]).fetchall()
+    return found[0][0] if found else None
 
 
 def latest(cursor: Cursor) -> list[dict[str, Cell]]:
@@ -137,10 +140,10 @@ def dead_letters(cursor: Cursor, limit: int, after: str | None) -> list[DeadLett
     """Newest first. Raises ValueError when `after` is not, or no longer, the id of one."""
     older, values = "", list[str | int]()
     if after is not None:
-        last = cursor.execute("SELECT received_ms, id FROM dead_letter WHERE id = ?", [after]).fetchone()
-        if last is None:
+        last = cursor.execute("SELECT received_ms, id FROM dead_letter WHERE id = ?", [after]).fetchall()
+        if not last:
             raise ValueError(f"there is no dead letter {after!r} to go on after")
-        older, values = "WHERE (received_ms, id) < (?, ?)", [*last]
+        older, values = "WHERE (received_ms, id) < (?, ?)", [*last[0]]
     found = cursor.execute(
         f"SELECT {', '.join(DEAD_COLUMNS)} FROM dead_letter {older} ORDER BY received_ms DESC, id DESC LIMIT ?",
         [*values, limit],

@@ -46,7 +46,7 @@ class DirtyHours:
 
     def __init__(self, cursor: Cursor) -> None:
         [(newest,)] = cursor.execute("SELECT coalesce(max(mark), 0) FROM dirty").fetchall()
-        self._newest: int = newest
+        self.newest: int = newest
         self._known: set[Mark] = set()
         self.renewing = Lock()
         """Held by whoever renews hours: two at once could put an older result over a newer one."""
@@ -56,9 +56,9 @@ class DirtyHours:
         rows = [(str(site), str(device), int(at_ns or 0)) for at_ns, site, device, *_ in (*batch.pile, *batch.station)]
         hours = {(site, device, at_ns // HOUR_NS * HOUR_MS) for site, device, at_ns in (*rows, *others)} - self._known
         if hours:
-            self._newest += 1
+            self.newest += 1
             appender = cursor.appender("dirty")
-            appender.append_rows([(self._newest, *hour) for hour in hours])
+            appender.append_rows([(self.newest, *hour) for hour in hours])
             appender.flush()
         return hours
 
@@ -71,7 +71,7 @@ class DirtyHours:
     def take(self, hours: Iterable[Mark]) -> int:
         """From now on these are marked again when they change. Returns the newest mark so far."""
         self._known.difference_update(hours)
-        return self._newest
+        return self.newest
 
 
 def roll_up(file: DuckFile, dirty: DirtyHours, before_ms: int, limit_hours: int) -> int:
@@ -80,7 +80,8 @@ def roll_up(file: DuckFile, dirty: DirtyHours, before_ms: int, limit_hours: int)
         found = cursor.execute(
             "SELECT DISTINCT hour_ms FROM dirty WHERE hour_ms < ? ORDER BY hour_ms LIMIT ?", [until_ms, limit_hours]
         ).fetchall()
-        while found and _renew_some(file, cursor, dirty, found[-1][0]):
+        newest = dirty.newest
+        while found and _renew_some(file, cursor, dirty, found[-1][0], newest):
             pass
         if len(found) < limit_hours:
             with file.alone(cursor):
@@ -119,9 +120,9 @@ def days(
     return [_row("day", row) for row in found]
 
 
-def _renew_some(file: DuckFile, cursor: Cursor, dirty: DirtyHours, last_hour_ms: int) -> bool:
+def _renew_some(file: DuckFile, cursor: Cursor, dirty: DirtyHours, last_hour_ms: int, last_mark: int) -> bool:
     with file.alone(cursor):
-        cursor.execute(TAKEN, [last_hour_ms])
+        cursor.execute(TAKEN, [last_hour_ms, last_mark])
         taken = cursor.execute("FROM taken").fetchall()
         newest = dirty.take(taken)
     if not taken:
@@ -138,8 +139,8 @@ def _renew_some(file: DuckFile, cursor: Cursor, dirty: DirtyHours, last_hour_ms:
 
 
 def _level(cursor: Cursor, name: str) -> int:
-    found = cursor.execute("SELECT value FROM meta WHERE name = ?", [name]).fetchone()
-    return int(found[0]) if found else 0
+    found = cursor.execute("SELECT value FROM meta WHERE name = ?", [name]).fetchall()
+    return int(found[0][0]) if found else 0
 
 
 def _raise(cursor: Cursor, name: str, value: int) -> None:

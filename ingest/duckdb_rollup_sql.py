@@ -26,7 +26,8 @@ def _same(one: str, other: str, *columns: str) -> str:
 
 TAKEN = f"""
 CREATE OR REPLACE TEMP TABLE taken AS
-SELECT DISTINCT site, device, hour_ms FROM dirty WHERE hour_ms <= ? ORDER BY hour_ms, site, device LIMIT {STEP}"""
+SELECT DISTINCT site, device, hour_ms FROM dirty WHERE hour_ms <= ? AND mark <= ?
+ORDER BY hour_ms, site, device LIMIT {STEP}"""
 
 FRESH = f"""
 CREATE OR REPLACE TEMP TABLE fresh AS
