@@ -19,7 +19,7 @@ from ingest.messages import Connector, Meter
 from ingest.sessions import Life, advance
 from simulators.plugs import FileSession
 from simulators.replay import Replay, inventory_of
-from simulators.replay_report import compare
+from simulators.replay_report import Comparison, compare
 from simulators.session_map import load_map
 from simulators.sessions_csv import read_sessions
 from simulators.story import INTERVAL_MS, Plug, Story
@@ -215,3 +215,19 @@ def test_stations_whose_names_look_alike_stay_apart():
 
 def test_a_comparison_of_nothing_agrees_with_nothing():
     assert not compare([], []).agrees
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"count_diff_pct": -1.1},
+        {"energy_diff_pct": 0.6},
+        {"occupied_median_ratio": 1.03},
+        {"charging_median_ratio": 0.97},
+        {"charging_median_ratio": None},
+    ],
+)
+def test_a_comparison_agrees_only_if_each_figure_does(changed):
+    good = Comparison(100, 100, 0.9, -0.4, 1.01, 0.99)
+    assert good.agrees
+    assert not replace(good, **changed).agrees

@@ -1,0 +1,133 @@
+"""Sessions files lived through broker, ingest and store of a real installation."""
+
+from __future__ import annotations
+
+import json
+import threading
+from pathlib import Path
+
+import pytest
+
+from ingest.inventory import dump
+from lunchong.errors import UsageError
+from lunchong.replay import Asked, all_sessions, read, run
+from lunchong.serve import Installation, Timing
+from lunchong.settings import read as read_settings
+from simulators.replay import inventory_of
+
+ROOT = Path(__file__).parents[2]
+BOULDER = ROOT / "simulators/data/boulder.toml"
+BERLIN = ROOT / "tests/sessions/berlin.csv", ROOT / "tests/sessions/berlin.toml"
+
+
+@pytest.fixture
+def slice_of_the_real_file(tmp_path):
+    lines = (ROOT / "simulators/data/sessions.csv").read_text().splitlines(keepends=True)
+    broken = next(line for line in lines if "1970/01/01" in line)
+    path = tmp_path / "slice.csv"
+    path.write_text("".join([*lines[:300], broken]))
+    return path
+
+
+def lived(capsys, asked):
+    code = run(asked, threading.Event())
+    return code, json.loads(capsys.readouterr().out.splitlines()[-1])
+
+
+def test_real_sessions_come_out_as_they_went_in(capsys, tmp_path, slice_of_the_real_file):
+    asked = Asked(slice_of_the_real_file, BOULDER, as_fast_as_acked=True, data=tmp_path / "data", json=True)
+    code, report = lived(capsys, asked)
+    assert code == 0, report
+    assert report["rows"] == 300
+    assert report["not_livable"] == ["line 301: ends before it starts (1970-01-01 00:00:00 UTC)"]
+    assert report["sessions_derived"] == report["sessions_file"] == 299
+    assert report["energy_diff_pct"] == pytest.approx(0, abs=0.01)
+    assert report["occupied_median_ratio"] == pytest.approx(1, abs=0.02)
+    assert report["charging_median_ratio"] == pytest.approx(1, abs=0.02)
+    assert report["messages"] > 2_000
+
+
+def test_another_file_needs_a_map_and_no_code(capsys, tmp_path):
+    code, report = lived(capsys, Asked(*BERLIN, as_fast_as_acked=True, data=tmp_path / "data", json=True))
+    assert code == 0, report
+    assert report["sessions_derived"] == 12
+    assert len(report["not_livable"]) == 4
+
+
+def test_a_report_may_be_read_by_people(capsys, tmp_path):
+    assert run(Asked(*BERLIN, as_fast_as_acked=True, data=tmp_path / "data"), threading.Event()) == 0
+    said = capsys.readouterr().out
+    assert "line 13: plug '3' is not one of 1 to 2" in said
+    assert "sessions derived" in said
+
+
+def test_a_folder_in_which_something_was_lived_is_not_lived_in_again(capsys, tmp_path):
+    asked = Asked(*BERLIN, as_fast_as_acked=True, data=tmp_path / "data", json=True)
+    lived(capsys, asked)
+    with pytest.raises(UsageError, match="belongs to another installation: name a fresh folder with --data"):
+        run(asked, threading.Event())
+
+
+def test_a_file_is_lived_at_an_installation_that_runs_elsewhere_with_each_piles_own_credential(capsys, tmp_path):
+    file, how = read(*BERLIN)
+    inventory = inventory_of(file, how)
+    path = tmp_path / "inventory.toml"
+    path.write_text(dump(inventory))
+    settings = read_settings(
+        data_dir=tmp_path / "data",
+        options={"inventory": path, "http_port": 0, "mqtt_listen": "127.0.0.1:0", "retention_days": 0},
+    )
+    with Installation(settings, Timing(messages=True)) as elsewhere:
+        logins = [
+            elsewhere.enrolments.enroll_device(site, device)
+            for site, device in (n.split("/") for n in inventory.devices)
+        ]
+        elsewhere.admit()
+        credentials = tmp_path / "credentials.json"
+        credentials.write_text("\n".join(json.dumps({"username": name, "password": secret}) for name, secret in logins))
+        code, report = lived(
+            capsys,
+            Asked(*BERLIN, as_fast_as_acked=True, mqtt=elsewhere.mqtt_url, credentials=credentials, json=True),
+        )
+        assert elsewhere.worker.wait_drained(10)
+        found = all_sessions(elsewhere.store)
+    assert code == 0
+    assert report["sessions_derived"] is None
+    assert len(found) == 12
+    assert sum(session.energy_kwh for session in found) == pytest.approx(
+        sum(s.energy_kwh for s in file.sessions), abs=0.02
+    )
+
+
+def test_a_replay_that_is_stopped_says_so_by_its_exit_code(capsys, tmp_path):
+    stop = threading.Event()
+    stop.set()
+    assert run(Asked(*BERLIN, data=tmp_path / "data", json=True), stop) == 1
+    assert json.loads(capsys.readouterr().out)["sessions_derived"] is None
+
+
+@pytest.mark.parametrize(
+    ("file", "map_text", "told"),
+    [
+        ("no.csv", None, "cannot read .*no.csv: No such file"),
+        ("some.csv", "[file]\nseparator = 1\n", "map.toml line 2: separator: expected `str`, got `int`, not 1"),
+        ("some.csv", None, "map.toml line 9: station: the file has no column 'Station_Name'; it has a, b"),
+    ],
+)
+def test_a_bad_file_or_map_is_said_in_one_line_each(tmp_path, file, map_text, told):
+    (tmp_path / "some.csv").write_text("a,b\n1,2\n")
+    (tmp_path / "map.toml").write_text(map_text or BOULDER.read_text())
+    with pytest.raises(UsageError, match=told):
+        run(Asked(tmp_path / file, tmp_path / "map.toml", data=tmp_path / "data"), threading.Event())
+    assert not (tmp_path / "data").exists()
+
+
+def test_credentials_that_do_not_fit_the_file_are_named(tmp_path):
+    credentials = tmp_path / "c.json"
+    credentials.write_text('[{"username":"other/+","password":"x"}]')
+    asked = Asked(*BERLIN, as_fast_as_acked=True, mqtt="mqtt://127.0.0.1:1", credentials=credentials)
+    with pytest.raises(UsageError, match=r"the credentials hold none for hof/Saule-Nord, nor for hof/\+"):
+        run(asked, threading.Event())
+    credentials.write_text("who knows")
+    with pytest.raises(UsageError, match="holds no credentials"):
+        run(asked, threading.Event())
