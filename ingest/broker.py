@@ -133,13 +133,14 @@ class EmbeddedBroker:
         delay_s = _BACKOFF_S[0]
         while not self._stopping.is_set():
             started_s = time.monotonic()
-            self._process = subprocess.Popen(
-                tied([str(self._program), "--config", str(self._config_file)]),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                start_new_session=True,  # Ctrl-C is for us: ingest still has to finish with the broker
-            )
+            with self.log_file.open("ab") as errors:  # until it has read where its log is, it complains here
+                self._process = subprocess.Popen(
+                    tied([str(self._program), "--config", str(self._config_file)]),
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=errors,
+                    start_new_session=True,  # Ctrl-C is for us: ingest still has to finish with the broker
+                )
             code = self._process.wait()
             if self._stopping.is_set():
                 return
@@ -217,8 +218,8 @@ class _News:
             self._seen.add("ready")
         elif "Reloaded server configuration" in line:
             self._seen.add("reloaded")
-        elif "[FTL]" in line or "Failed to reload" in line:
-            self.fatal = re.sub(r"^.*?\[(FTL|ERR)\] ", "", line)
+        elif "[FTL]" in line or "Failed to reload" in line or line.startswith("nats-server: "):
+            self.fatal = re.sub(r"^.*?\[(FTL|ERR)\] |^nats-server: ", "", line)
 
 
 def find_program() -> Path:

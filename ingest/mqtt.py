@@ -109,7 +109,6 @@ class Bus:
         address = urlsplit(url)
         if address.scheme == "mqtts":
             self._client.tls_set_context(_tls(ca_file, pinned_cert))
-            self._client.tls_insecure_set(pinned_cert is not None)
         self._client.connect_async(
             address.hostname or "127.0.0.1", address.port or (8883 if address.scheme == "mqtts" else 1883), keepalive_s
         )
@@ -329,6 +328,18 @@ class _Client(paho.Client):
 
     def hang_up(self) -> None:
         self._sock_close()
+
+    def _ssl_wrap_socket(self, tcp_sock: socket.socket) -> ssl.SSLSocket:
+        """As paho's, but a socket whose handshake failed is closed."""
+        assert self._ssl_context
+        line = self._ssl_context.wrap_socket(tcp_sock, server_hostname=self.host, do_handshake_on_connect=False)
+        try:
+            line.settimeout(self.connect_timeout)
+            line.do_handshake()
+        except OSError:
+            line.close()
+            raise
+        return line
 
     def pending(self) -> bool:
         """Whether TLS holds bytes that the socket will not announce."""

@@ -57,7 +57,7 @@ class Line:
                 assert isinstance(end, socket.socket)
                 if end is self._server:
                     self._join()
-                else:
+                elif end in self._pairs:  # else its other end was found closed a moment ago
                     self._pass_on(end)
 
     def _join(self) -> None:
