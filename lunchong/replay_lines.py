@@ -11,13 +11,16 @@ from typing import NamedTuple
 
 import msgspec
 
+from ingest.clock import ServiceClock, parse_rfc3339, rfc3339
+from ingest.messages import ServiceNotice
 from ingest.mqtt import Bus, Inbound
 from ingest.topics import device_topic, service_topic, split_topic
-from lunchong.errors import UsageError
+from lunchong.errors import UsageError, UserError
 from lunchong.live_clock import wall_ms
 from simulators.device import NoLossDevice
 from simulators.replay import Replay
 
+DAY_MS = 24 * 3_600_000
 INGEST = service_topic("ingest")
 PATIENCE_S = 0.05
 """How long to wait for a word from the bus before looking after what is due again."""
@@ -159,8 +162,26 @@ class Lines:
         else:
             line.fell()
 
+    def _check_clock(self, notice: bytes) -> None:
+        """Service time never goes back, and where it is past the file's times, those would be taken for a wrong clock."""
+        try:
+            clock = msgspec.json.decode(notice, type=ServiceNotice).clock
+        except msgspec.MsgspecError:
+            return
+        if not clock:
+            return
+        service_ms = ServiceClock(parse_rfc3339(clock.wall0), parse_rfc3339(clock.service0), clock.speed).at(wall_ms())
+        if service_ms > self._replay.now_ms + DAY_MS:
+            begin, now = rfc3339(self._replay.begin_ms)[:10], rfc3339(service_ms)[:10]
+            raise UserError(
+                f"the file begins on {begin}, but there it is {now} already: start that installation on a fresh data "
+                "folder with --clock messages, and with LUNCHONG_RETENTION_DAYS=0 to keep such old facts"
+            )
+
     def _read(self, line: _Line, message: Inbound) -> None:
         if message.topic == INGEST:
+            if line.notice is None:
+                self._check_clock(message.payload)
             line.notice = message.payload
             for device in line.devices:
                 device.on_service_notice(message.payload)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ingest.inventory import dump
-from lunchong.errors import UsageError
+from lunchong.errors import UsageError, UserError
 from lunchong.replay import Asked, all_sessions, read, run
 from lunchong.serve import Installation, Timing
 from lunchong.settings import read as read_settings
@@ -68,35 +68,47 @@ def test_a_folder_in_which_something_was_lived_is_not_lived_in_again(capsys, tmp
         run(asked, threading.Event())
 
 
-def test_a_file_is_lived_at_an_installation_that_runs_elsewhere_with_each_piles_own_credential(capsys, tmp_path):
-    file, how = read(*BERLIN)
-    inventory = inventory_of(file, how)
-    path = tmp_path / "inventory.toml"
+def an_installation(folder, timing):
+    """An installation for our own file that was started by somebody else, and credentials of its piles."""
+    inventory = inventory_of(*read(*BERLIN))
+    folder.mkdir()
+    path = folder / "inventory.toml"
     path.write_text(dump(inventory))
-    settings = read_settings(
-        data_dir=tmp_path / "data",
-        options={"inventory": path, "http_port": 0, "mqtt_listen": "127.0.0.1:0", "retention_days": 0},
-    )
-    with Installation(settings, Timing(messages=True)) as elsewhere:
-        logins = [
-            elsewhere.enrolments.enroll_device(site, device)
-            for site, device in (n.split("/") for n in inventory.devices)
-        ]
-        elsewhere.admit()
-        credentials = tmp_path / "credentials.json"
-        credentials.write_text("\n".join(json.dumps({"username": name, "password": secret}) for name, secret in logins))
-        code, report = lived(
-            capsys,
-            Asked(*BERLIN, as_fast_as_acked=True, mqtt=elsewhere.mqtt_url, credentials=credentials, json=True),
+    options = {"inventory": path, "http_port": 0, "mqtt_listen": "127.0.0.1:0", "retention_days": 0}
+    return Installation(read_settings(data_dir=folder, options=options), timing)
+
+
+def credentials_at(installation):
+    logins = [
+        installation.enrolments.enroll_device(pile.site, pile.id) for pile in installation.inventory.devices.values()
+    ]
+    installation.admit()
+    path = installation.settings.data_dir / "piles.json"
+    path.write_text("\n".join(json.dumps({"username": name, "password": secret}) for name, secret in logins))
+    return path
+
+
+def test_a_file_is_lived_at_an_installation_that_runs_elsewhere_with_each_piles_own_credential(capsys, tmp_path):
+    with an_installation(tmp_path / "data", Timing(messages=True)) as elsewhere:
+        asked = Asked(
+            *BERLIN, as_fast_as_acked=True, mqtt=elsewhere.mqtt_url, credentials=credentials_at(elsewhere), json=True
         )
+        code, report = lived(capsys, asked)
         assert elsewhere.worker.wait_drained(10)
         found = all_sessions(elsewhere.store)
     assert code == 0
     assert report["sessions_derived"] is None
     assert len(found) == 12
-    assert sum(session.energy_kwh for session in found) == pytest.approx(
-        sum(s.energy_kwh for s in file.sessions), abs=0.02
-    )
+    energy_kwh = sum(session.energy_kwh for session in read(*BERLIN)[0].sessions)
+    assert sum(session.energy_kwh for session in found) == pytest.approx(energy_kwh, abs=0.02)
+
+
+def test_an_installation_that_lives_in_a_later_time_is_left_alone(tmp_path):
+    with an_installation(tmp_path / "data", Timing()) as elsewhere:
+        asked = Asked(*BERLIN, as_fast_as_acked=True, mqtt=elsewhere.mqtt_url, credentials=credentials_at(elsewhere))
+        with pytest.raises(UserError, match=r"the file begins on 2024-10-26, but there it is .* with --clock messages"):
+            run(asked, threading.Event())
+        assert all(account.received == 0 for account in elsewhere.worker.accounts())
 
 
 def test_a_replay_that_is_stopped_says_so_by_its_exit_code(capsys, tmp_path):
