@@ -13,7 +13,7 @@ from ingest.memory import DeviceMemory
 from ingest.messages import SessionNotice
 from ingest.ranges import Ranges
 from ingest.rows import Measurement
-from ingest.spooling import Commit, DeadSeen, SeenChange
+from ingest.spooling import Commit, DeadSeen, SeenChange, encode_record
 from ingest.states import session_notice, withdrawn_notice
 
 DAY_MS = 24 * 3_600_000
@@ -123,6 +123,6 @@ class Draft:
             sessions=list(self._sessions.values()), withdrawn=sorted(self._withdrawn), dead=list(self._dead.values()),
             revived=self.revived, skewed=self.skewed,
         )  # fmt: skip
-        records = [memory.record for memory in self._touched.values()]
+        records = {name: encode_record(memory.record) for name, memory in self._touched.items()}
         commit = Commit(batch, seen, records, list(self._dead_changes.values()))
         return Drawn(commit, self._acks, self._changed, self._notices)

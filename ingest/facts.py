@@ -16,7 +16,7 @@ Row = tuple[Cell, ...]
 Level = Literal["hour", "day"]
 
 KEY_COLUMNS = ("at_ns", "site", "device", "kind", "boot", "seq", "ts_ms", "skewed")
-"""Every row begins with these. `boot` is the inside name (`BOOT~2` for a boot used again), `ts_ms` what the device said."""
+"""Every row begins with these. `boot` is the inside name (`BOOT~2` if used again), `ts_ms` is what the device said."""
 
 PILE_COLUMNS = (
     *KEY_COLUMNS,

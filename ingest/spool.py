@@ -17,8 +17,7 @@ from msgspec import MsgspecError, Struct, msgpack
 from msgspec.structs import replace
 
 from ingest.facts import Batch
-from ingest.memory import DeviceRecord
-from ingest.spooling import Commit, Damage, DeadSeen, Kept, SpoolFull, SpoolSize
+from ingest.spooling import Commit, Damage, DeadSeen, Kept, SpoolFull, SpoolSize, decode_record
 
 SCHEMA_VERSION = 1
 _TABLES = """
@@ -34,7 +33,6 @@ CREATE TABLE IF NOT EXISTS dead_seen
 _MARK_BYTES = 128
 
 _batch = msgpack.Decoder(Batch)
-_record = msgpack.Decoder(DeviceRecord)
 _damages = msgpack.Decoder(list[Damage])
 
 
@@ -94,7 +92,7 @@ class SqliteSpool:
 
     def load(self) -> Kept:
         with self._db as db:
-            records = [_record.decode(raw) for (raw,) in db.execute("SELECT record FROM device")]
+            records = [decode_record(raw) for (raw,) in db.execute("SELECT record FROM device")]
             seen = list(db.execute("SELECT device, boot, lo, hi FROM seen"))
             dead = [DeadSeen(*row) for row in db.execute("SELECT digest, id, first_ms, count FROM dead_seen")]
         return Kept(records, seen, dead)
@@ -128,10 +126,7 @@ class SqliteSpool:
         with self._db as db:
             db.execute("INSERT INTO batch VALUES (?, ?, ?, ?, ?)", (batch.no, now_ms, rows, len(body), body))
             self._remember(commit)
-            db.executemany(
-                "INSERT OR REPLACE INTO device VALUES (?, ?)",
-                [(f"{record.site}/{record.device}", msgpack.encode(record)) for record in commit.records],
-            )
+            db.executemany("INSERT OR REPLACE INTO device VALUES (?, ?)", commit.records.items())
             db.executemany(
                 "INSERT OR REPLACE INTO dead_seen VALUES (?, ?, ?, ?)",
                 [(dead.digest, dead.id, dead.first_ms, dead.count) for dead in commit.dead_seen],

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from msgspec import Struct
+from msgspec import Struct, msgpack
 
 from ingest.facts import Batch
 from ingest.memory import DeviceRecord
+
+
+encode_record = msgpack.Encoder().encode
+decode_record = msgpack.Decoder(DeviceRecord).decode
 
 
 class SeenChange(Struct, frozen=True):
@@ -33,7 +37,8 @@ class Commit(Struct, frozen=True):
 
     batch: Batch
     seen: list[SeenChange]
-    records: list[DeviceRecord]
+    records: dict[str, bytes]
+    """By SITE/DEVICE: its record as `encode_record` made it when the batch was drawn; later changes are not in it."""
     dead_seen: list[DeadSeen]
 
 
