@@ -148,7 +148,7 @@ def test_a_reader_hears_states_sessions_and_services_and_says_nothing(shared_bro
     ("service", "may"),
     [
         ("ingest", ["ack", "state", "session", "status", "turns"]),
-        ("api", []),
+        ("api", ["cmd"]),
         ("scheduler", ["cmd", "turns"]),
     ],
 )
@@ -164,7 +164,7 @@ def test_a_service_says_what_is_its_own_to_say(shared_broker: Broker, service: s
     ("service", "topic_filter"),
     [
         *(("ingest", leaf) for leaf in ("+/+/telemetry", "+/+/status", "+/+/cmd/result", "+/+/state", "+/+/turns")),
-        *(("api", leaf) for leaf in ("+/+/state", "+/+/session")),
+        *(("api", leaf) for leaf in ("+/+/state", "+/+/session", "+/+/cmd/result")),
         *(("scheduler", leaf) for leaf in ("+/+/state", "+/+/session", "+/+/cmd/result", "+/+/turns")),
     ],
 )
