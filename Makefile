@@ -7,7 +7,7 @@ ROW ?=
 export PYTHON ?= python3
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench bench-throughput bench-stream faults
+.PHONY: help setup demo test lint bench bench-throughput bench-stream bench-replay faults
 
 help:  ## print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,14 @@ bench-throughput: setup  ## of that, messages a second and the cost of one
 
 bench-stream: setup  ## of that, the delay from a message to the page
 	@$(BIN)/python -m benchmarks stream
+
+bench-replay: setup  ## 17 226 real sessions through broker, ingest and store; ends with one line of JSON
+	@rm -rf build/replay
+	@$(BIN)/lunchong simulate --replay simulators/data/sessions.csv --map simulators/data/boulder.toml \
+	  --as-fast-as-acked --data build/replay --json
+
+bench-store: setup  ## the store alone: a month of 200 piles, appended and asked
+	@$(BIN)/python -m benchmarks.store
 
 faults: setup  ## the fault matrix, or one row of it (ROW=4); ends with one line of JSON
 	@$(BIN)/python -m tools.faults $(if $(ROW),--row $(ROW))
