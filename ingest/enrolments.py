@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,9 +14,11 @@ import msgspec
 from ingest.credentials import SERVICE_ACCESS, Credential, Kind, credential, new_secret
 from ingest.topics import SERVICE
 
+_ID = re.compile(r"[A-Za-z0-9_-]{1,32}")
+
 
 class EnrolmentError(Exception):
-    """The file cannot be read or written; one line says which and why."""
+    """A name cannot be enrolled, or the file not be read or written; one line says which and why."""
 
 
 class ServiceKey(NamedTuple):
@@ -61,19 +64,19 @@ class Enrolments:
 
     def enroll_device(self, site: str, device: str) -> tuple[str, str]:
         """(username, password) of a device."""
-        return self._enroll(f"{site}/{device}", "device")
+        return self._enroll(_device_name(site, device), "device")
 
     def enroll_gateway(self, site: str) -> tuple[str, str]:
         """(username, password) of a gateway that speaks for each device of `site`."""
-        return self._enroll(f"{site}/+", "gateway")
+        return self._enroll(f"{_checked_site(site)}/+", "gateway")
 
     def enroll_reader(self, name: str) -> tuple[str, str]:
         """(username, password) of a program that reads states and sessions."""
-        return self._enroll(name, "reader")
+        return self._enroll(_checked(name), "reader")
 
     def enroll_devices(self, names: Iterable[str]) -> dict[str, str]:
         """The passwords of many devices, by `SITE/DEVICE`, with one write."""
-        passwords = {name: new_secret() for name in names}
+        passwords = {_device_name(*name.split("/", 1)): new_secret() for name in names}
         self._users |= {name: credential(name, "device", password) for name, password in passwords.items()}
         self._save()
         return passwords
@@ -106,6 +109,23 @@ class Enrolments:
     def _save(self) -> None:
         file = _File(credentials=list(self._users.values()), services=self._services)
         write_private(self.path, msgspec.json.format(msgspec.json.encode(file), indent=1))
+
+
+def _device_name(site: str, device: str = "") -> str:
+    return f"{_checked_site(site)}/{_checked(device)}"
+
+
+def _checked_site(site: str) -> str:
+    if site == SERVICE:
+        raise EnrolmentError(f"no site may be called {SERVICE!r}: that is the name of our own processes")
+    return _checked(site)
+
+
+def _checked(name: str) -> str:
+    """A broker's files give other characters a meaning of their own."""
+    if not _ID.fullmatch(name):
+        raise EnrolmentError(f"{name!r} is no name: use 1 to 32 letters, digits, _ or -")
+    return name
 
 
 def write_private(path: Path, content: bytes, mode: int = 0o600) -> None:
