@@ -7,47 +7,10 @@ from typing import Literal, Protocol
 
 from msgspec import Struct
 
-from ingest.messages import AnyCommand, CommandResult, Condition
+from ingest.accounts import DeviceAccount, IngestStatus
+from ingest.messages import AnyCommand, CommandResult
 
 TroubleKind = Literal["broken", "blocked", "other"]
-
-
-class DeviceAccount(Protocol):
-    """What became of a device's messages, as counts since its account began."""
-
-    @property
-    def site(self) -> str: ...
-    @property
-    def device(self) -> str: ...
-    @property
-    def received(self) -> int: ...
-    @property
-    def duplicate(self) -> int: ...
-    @property
-    def hole(self) -> int: ...
-    @property
-    def dropped(self) -> int: ...
-    @property
-    def lost(self) -> int: ...
-    @property
-    def skewed(self) -> int: ...
-    @property
-    def dead(self) -> int: ...
-
-
-class IngestStatus(Protocol):
-    @property
-    def accepting(self) -> bool: ...
-    @property
-    def conditions(self) -> Sequence[Condition]: ...
-    @property
-    def spool_rows(self) -> int: ...
-    @property
-    def spool_bytes(self) -> int: ...
-    @property
-    def spool_age_s(self) -> float: ...
-    @property
-    def complete_until_ms(self) -> int | None: ...
 
 
 class IngestView(Protocol):

@@ -211,3 +211,11 @@ class Change(Answer):
     connectors: list[ConnectorChange]
     sites: list[SiteChange]
     stations: list[StationAnswer]
+
+
+class Clock(Answer):
+    """A heartbeat of the stream: service time, and how much faster than the wall it runs."""
+
+    now: str = Field(examples=[NINE])
+    speed: float = Field(examples=[1.0])
+    believed: bool = Field(description="Whether facts reach us: false while the bus or ingest is away")

@@ -1,0 +1,102 @@
+"""Floor 3 · What routes ask for by name: the context, the walk, the staff's token, the asker's address."""
+
+from __future__ import annotations
+
+from hmac import compare_digest
+from typing import Annotated, Literal
+
+from fastapi import Depends, Query, Request, Security
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from api.context import ApiContext
+from api.geo import snapped
+from api.nearby import Walk
+from api.problems import Invalid, Mistake, Unauthorized, UnknownDevice, UnknownSite
+from ingest.assets import Device, Site
+from ingest.clock import parse_rfc3339
+
+MAX_WALK_MIN = 60
+SNAPPED = "WGS-84, snapped to 100 m on arrival"
+POSITION = r"^-?\d{1,2}(\.\d{1,8})?,-?\d{1,3}(\.\d{1,8})?$"
+
+Minutes = Annotated[int, Query(ge=1, le=MAX_WALK_MIN, description="Willing to walk so many minutes")]
+Pace = Annotated[Literal["normal", "slow"], Query(description="`slow` walks 48 m a minute, as elders do")]
+Latitude = Annotated[float, Query(ge=-90, le=90, description=SNAPPED, examples=[31.23])]
+Longitude = Annotated[float, Query(ge=-180, le=180, description=SNAPPED, examples=[121.47])]
+
+
+def context(request: Request) -> ApiContext:
+    ctx: ApiContext = request.app.state.ctx
+    return ctx
+
+
+Ctx = Annotated[ApiContext, Depends(context)]
+
+
+def walk_near(
+    near: Annotated[
+        str | None,
+        Query(pattern=POSITION, description=f"`lat,lon`, {SNAPPED}", examples=["31.23,121.47"]),
+    ] = None,
+    minutes: Minutes = 15,
+    pace: Pace = "normal",
+) -> Walk | None:
+    if near is None:
+        return None
+    lat, lon = (float(part) for part in near.split(","))
+    if abs(lat) > 90 or abs(lon) > 180:
+        raise invalid("query.near", "latitude is -90 to 90 and longitude -180 to 180, in this order")
+    return Walk(*snapped(lat, lon), minutes, pace == "slow")
+
+
+def walk_from(lat: Latitude, lon: Longitude, minutes: Minutes = 15, pace: Pace = "normal") -> Walk:
+    return Walk(*snapped(lat, lon), minutes, pace == "slow")
+
+
+Near = Annotated[Walk | None, Depends(walk_near)]
+From = Annotated[Walk, Depends(walk_from)]
+
+_bearer = HTTPBearer(auto_error=False, scheme_name="admin token", description="The file admin-token in the data folder")
+
+
+def staff(ctx: Ctx, said: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)]) -> None:
+    """Refuse whoever does not hold the admin token; takes as long for a near miss as for a far one."""
+    if said is None or not compare_digest(said.credentials.encode(), ctx.admin_token.encode()):
+        raise Unauthorized(headers={"WWW-Authenticate": "Bearer"})
+
+
+def site_of(ctx: Ctx, site: str) -> Site:
+    found = ctx.inventory().sites.get(site)
+    if found is None:
+        raise UnknownSite(f"There is no site {site!r}.")
+    return found
+
+
+def device_of(ctx: Ctx, site: str, device: str) -> Device:
+    found = ctx.inventory().devices.get(f"{site}/{device}")
+    if found is None:
+        raise UnknownDevice(f"There is no device {site}/{device}.")
+    return found
+
+
+def moment(where: str, text: str | None) -> int | None:
+    """Milliseconds of an RFC 3339 time in a query."""
+    if text is None:
+        return None
+    try:
+        return parse_rfc3339(text)
+    except ValueError as bad:
+        raise invalid(where, f"not a time like 2026-11-22T04:05:06Z: {bad}") from None
+
+
+def client_address(request: Request, ctx: ApiContext) -> str:
+    """Who asks: the peer, or what a trusted proxy says of it."""
+    peer = request.client.host if request.client else "local"
+    if peer not in ctx.trusted_proxies:
+        return peer
+    chain = [hop.strip() for hop in request.headers.get("x-forwarded-for", "").split(",") if hop.strip()]
+    return next((hop for hop in reversed(chain) if hop not in ctx.trusted_proxies), peer)
+
+
+def invalid(where: str, what: str) -> Invalid:
+    return Invalid(f"{where}: {what}", errors=[Mistake(where=where, what=what)])

@@ -1,0 +1,94 @@
+"""Floor 3 · What Prometheus may scrape: requests, readers, the board, ingest's accounts. No person, no position."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from api.context import ApiContext
+from api.live import Live
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+OUTCOMES = ("received", "duplicate", "dropped", "lost", "skewed", "dead")
+SECONDS = (0.005, 0.02, 0.1, 0.5, 2.0, 10.0)
+
+
+class Metrics:
+    """A registry of its own, so that two applications in one process do not share a count."""
+
+    def __init__(self, ctx: ApiContext, live: Live) -> None:
+        self._registry = CollectorRegistry()
+        self.requests = Counter(
+            "lunchong_http_requests", "Requests answered", ["method", "route", "status"], registry=self._registry
+        )
+        self.seconds = Histogram(
+            "lunchong_http_request_seconds", "Time to an answer, streams left out", buckets=SECONDS,
+            registry=self._registry,
+        )  # fmt: skip
+        self._registry.register(_Facts(ctx, live))
+
+    def text(self) -> bytes:
+        return generate_latest(self._registry)
+
+
+class _Facts(Collector):
+    """Read from their owners when scraped; nothing is counted twice."""
+
+    def __init__(self, ctx: ApiContext, live: Live) -> None:
+        self._ctx, self._live = ctx, live
+
+    def describe(self) -> list[Metric]:
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        yield GaugeMetricFamily("lunchong_stream_readers", "Open event streams", self._live.readers)
+        yield CounterMetricFamily(
+            "lunchong_stream_sent_away", "Readers sent away because they took nothing", value=self._live.sent_away
+        )
+        board = self._ctx.board
+        yield GaugeMetricFamily("lunchong_board_believed", "1 while the bus and ingest are there", int(board.believed))
+        yield CounterMetricFamily("lunchong_board_refused", "Messages the board could not read", value=board.refused)
+        yield GaugeMetricFamily("lunchong_troubles", "Troubles reported and kept", self._ctx.trouble.count())
+        yield self._connectors()
+        yield from self._ingest()
+
+    def _connectors(self) -> Metric:
+        family = GaugeMetricFamily("lunchong_connectors", "Connectors by condition", labels=["condition"])
+        summaries = [site.summary for site in self._ctx.picture().sites.values()]
+        for condition in (
+            "available", "reserved", "in_use", "finishing", "blocked", "out_of_order", "closed", "unknown",
+        ):  # fmt: skip
+            family.add_metric([condition], sum(getattr(summary, condition) for summary in summaries))
+        return family
+
+    def _ingest(self) -> Iterator[Metric]:
+        if self._ctx.ingest is None:
+            return
+        status = self._ctx.ingest.status()
+        yield GaugeMetricFamily("lunchong_ingest_accepting", "1 while telemetry is taken", int(status.accepting))
+        yield GaugeMetricFamily("lunchong_spool_rows", "Messages that wait for the store", status.spool_rows)
+        yield GaugeMetricFamily("lunchong_spool_bytes", "Their size", status.spool_bytes)
+        yield GaugeMetricFamily(
+            "lunchong_spool_age_seconds", "Age of the oldest of them, in service time", status.spool_age_s
+        )
+        conditions = GaugeMetricFamily("lunchong_condition", "1 while it holds", labels=["code", "severity"])
+        for code, severity in sorted({(condition.code, condition.severity) for condition in status.conditions}):
+            conditions.add_metric([code, severity], 1)
+        yield conditions
+        messages = CounterMetricFamily(
+            "lunchong_device_messages", "What became of each device's messages", labels=["site", "device", "outcome"]
+        )
+        holes = GaugeMetricFamily(
+            "lunchong_device_holes",
+            "Messages neither received nor explained yet",
+            labels=["site", "device"],
+        )
+        for account in self._ctx.ingest.accounts():
+            holes.add_metric([account.site, account.device], account.hole)
+            for outcome in OUTCOMES:
+                messages.add_metric([account.site, account.device, outcome], getattr(account, outcome))
+        yield messages
+        yield holes

@@ -1,0 +1,214 @@
+"""Floor 4 · For staff: charging sessions, devices with what became of their messages, history, commands."""
+
+from __future__ import annotations
+
+from secrets import token_hex
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query
+from msgspec import UNSET
+
+from api.context import ApiContext
+from api.deps import Ctx, device_of, invalid, moment, site_of, staff
+from api.problems import (
+    DeviceOffline,
+    DeviceSilent,
+    Invalid,
+    NotReady,
+    Unauthorized,
+    UnknownDevice,
+    UnknownSite,
+    responses,
+)
+from api.schemas_staff import (
+    CommandAnswer,
+    CommandWish,
+    ConditionAnswer,
+    DeviceAnswer,
+    Devices,
+    History,
+    HistoryPointAnswer,
+    Messages,
+    SessionAnswer,
+    Sessions,
+    SetLimitWish,
+    ShowWish,
+)
+from ingest.accounts import DeviceAccount
+from ingest.assets import Device
+from ingest.clock import rfc3339
+from ingest.facts import Session
+from ingest.messages import AnyCommand, SetLimit, Show, Stop
+from ingest.store import StoreUnavailable
+
+router = APIRouter(prefix="/api/v1", tags=["staff"], dependencies=[Depends(staff)])
+
+BY_HAND_EPOCH = 0
+"""Below every scheduler's: a device that serves turns refuses commands given by hand."""
+ANSWER_WITHIN_S = 5.0
+MAX_POINTS = 5_000
+DAY_MS = 86_400_000
+FIRST_EVERY_S, LAST_EVERY_S = 1, 86_400
+
+Time = Annotated[str | None, Query(examples=["2026-11-22T04:05:06Z"])]
+
+
+@router.get("/sessions", responses=responses(Unauthorized, UnknownSite, Invalid, NotReady))
+def sessions(
+    ctx: Ctx,
+    site: str | None = None,
+    device: Annotated[str | None, Query(description="Needs `site`")] = None,
+    start: Annotated[Time, Query(alias="from")] = None,
+    end: Annotated[Time, Query(alias="to")] = None,
+    cursor: str | None = None,
+    limit: Annotated[int, Query(ge=1, le=1_000)] = 100,
+) -> Sessions:
+    """Charging sessions that started in [from, to), oldest first."""
+    if device is not None and site is None:
+        raise invalid("query.device", "a device is unique within its site only: give `site` too")
+    start_ms, end_ms = moment("query.from", start), moment("query.to", end)
+    try:
+        page = ctx.store.sessions(
+            site=site, device=device, start_ms=start_ms, end_ms=end_ms, cursor=cursor, limit=limit
+        )
+    except ValueError as bad:
+        raise invalid("query.cursor", str(bad)) from bad
+    except StoreUnavailable as away:
+        raise _store_away(away) from away
+    return Sessions(
+        items=[_session(session) for session in page.items],
+        next=page.next,
+        complete_until=rfc3339(ctx.ingest.status().complete_until_ms) if ctx.ingest else None,
+    )
+
+
+@router.get("/devices", responses=responses(Unauthorized, UnknownSite, Invalid))
+def devices(ctx: Ctx, site: str | None = None) -> Devices:
+    """Every device of the inventory: what it said last of itself, and what became of its messages."""
+    if site is not None:
+        site_of(ctx, site)
+    accounts = _accounts(ctx)
+    chosen = [device for device in ctx.inventory().devices.values() if site in (None, device.site)]
+    return Devices(items=[_device(ctx, device, accounts.get(device.name)) for device in chosen])
+
+
+@router.get("/devices/{site}/{device}", responses=responses(Unauthorized, UnknownDevice))
+def device(ctx: Ctx, site: str, device: str) -> DeviceAnswer:
+    """One device."""
+    found = device_of(ctx, site, device)
+    return _device(ctx, found, _accounts(ctx).get(found.name))
+
+
+@router.get("/devices/{site}/{device}/history", responses=responses(Unauthorized, UnknownDevice, Invalid, NotReady))
+def history(
+    ctx: Ctx,
+    site: str,
+    device: str,
+    connector: Annotated[int | None, Query(ge=1, le=64, description="Of a pile; the first when left out")] = None,
+    start: Annotated[Time, Query(alias="from", description="A day before `to` when left out")] = None,
+    end: Annotated[Time, Query(alias="to", description="Now when left out")] = None,
+    every: Annotated[int, Query(ge=FIRST_EVERY_S, le=LAST_EVERY_S, description="Seconds of a step")] = 300,
+) -> History:
+    """Readings in steps: means of what varies, the last of what counts up. Steps without a reading are left out."""
+    found = device_of(ctx, site, device)
+    if connector is None and found.connectors:
+        connector = found.connectors[0].id
+    end_ms = moment("query.to", end)
+    end_ms = ctx.service_ms() if end_ms is None else end_ms
+    start_ms = moment("query.from", start)
+    start_ms = end_ms - DAY_MS if start_ms is None else start_ms
+    if not 0 <= end_ms - start_ms <= MAX_POINTS * every * 1_000:
+        raise invalid("query.from", f"from must be before to, and at most {MAX_POINTS} steps before it")
+    try:
+        points = ctx.store.history(found.site, found.id, connector, start_ms, end_ms, every * 1_000)
+    except StoreUnavailable as away:
+        raise _store_away(away) from away
+    return History(
+        every_s=every, points=[HistoryPointAnswer(at=rfc3339(point.at_ms), values=point.values) for point in points]
+    )
+
+
+@router.post(
+    "/devices/{site}/{device}/cmd",
+    responses=responses(Unauthorized, UnknownDevice, DeviceOffline, Invalid, NotReady, DeviceSilent),
+)
+async def command(ctx: Ctx, site: str, device: str, wish: CommandWish) -> CommandAnswer:
+    """Give a device a command by hand and wait some seconds for its answer. Turns are the scheduler's alone."""
+    found = device_of(ctx, site, device)
+    if ctx.commands is None or not ctx.board.linked:
+        raise NotReady("There is no way to devices at the moment.", headers={"Retry-After": "5"})
+    state = ctx.board.state(found.name)
+    if state is None or not state.online:
+        raise DeviceOffline(f"{found.name} is not connected.")
+    order = _command(wish)
+    result = await ctx.commands.send(found.name, order, ANSWER_WITHIN_S)
+    if result is None:
+        raise DeviceSilent(f"{found.name} did not answer command {order.id} within {ANSWER_WITHIN_S:.0f} s.")
+    return CommandAnswer(id=result.id, result=result.result, reason=result.reason)
+
+
+def _command(wish: CommandWish) -> AnyCommand:
+    new = token_hex(8)
+    if isinstance(wish, SetLimitWish):
+        return SetLimit(
+            v=1, id=new, epoch=BY_HAND_EPOCH, ttl_s=wish.ttl_s, connector=wish.connector,
+            limit_kw=wish.limit_kw, fallback_kw=wish.fallback_kw,
+        )  # fmt: skip
+    if isinstance(wish, ShowWish):
+        return Show(
+            v=1, id=new, epoch=BY_HAND_EPOCH, ttl_s=60, connector=wish.connector, text=wish.text, code=wish.code
+        )
+    return Stop(v=1, id=new, epoch=BY_HAND_EPOCH, ttl_s=60, connector=wish.connector, reason=wish.reason)
+
+
+def _accounts(ctx: ApiContext) -> dict[str, DeviceAccount]:
+    return {f"{account.site}/{account.device}": account for account in ctx.ingest.accounts()} if ctx.ingest else {}
+
+
+def _device(ctx: ApiContext, device: Device, account: DeviceAccount | None) -> DeviceAnswer:
+    state = ctx.board.state(device.name)
+    conditions = state.conditions if state else []
+    return DeviceAnswer(
+        site=device.site,
+        device=device.id,
+        kind=device.kind,
+        online=state.online if state else None,
+        interval_s=state.interval_s if state else None,
+        observed_at=state.observed_at if state else None,
+        rev=state.rev if state else None,
+        clock_skew_s=state.clock_skew_s if state and state.clock_skew_s is not UNSET else None,
+        conditions=[
+            ConditionAnswer(code=c.code, since=c.since, severity=c.severity, evidence=c.evidence) for c in conditions
+        ],
+        messages=_messages(account) if account else None,
+    )
+
+
+def _messages(account: DeviceAccount) -> Messages:
+    return Messages(
+        received=account.received,
+        duplicate=account.duplicate,
+        hole=account.hole,
+        dropped=account.dropped,
+        lost=account.lost,
+        skewed=account.skewed,
+        dead=account.dead,
+    )
+
+
+def _session(session: Session) -> SessionAnswer:
+    return SessionAnswer(
+        id=session.id,
+        site=session.site,
+        device=session.device,
+        connector=session.connector,
+        started_at=rfc3339(session.started_ms),
+        charge_ended_at=None if session.charge_ended_ms is None else rfc3339(session.charge_ended_ms),
+        ended_at=None if session.ended_ms is None else rfc3339(session.ended_ms),
+        energy_kwh=session.energy_kwh,
+        incomplete=session.incomplete,
+    )
+
+
+def _store_away(away: StoreUnavailable) -> NotReady:
+    return NotReady(f"The store of facts is away: {away}", headers={"Retry-After": str(max(1, round(away.retry_s)))})
