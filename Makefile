@@ -25,8 +25,9 @@ lint: setup  ## style, types, floors and the order of packages
 	$(BIN)/python tools/floors --check
 	$(BIN)/lint-imports --no-logo
 
-test: setup lint  ## install what the tests need, then run all checks and all tests with coverage
+test: setup  ## install what the tests need, then run all checks and all tests with coverage
 	@tools/system-packages test
+	@$(MAKE) --no-print-directory lint
 	$(BIN)/pytest --cov --cov-report=term --durations=10
 
 bench: setup  ## messages a second, cost of a message, delay on the page; ends with one line of JSON
