@@ -2,11 +2,11 @@
 
     lunchong simulate --mqtt URL [--inventory FILE] [--credentials FILE] [--devices N] [--speed N] [--weather DATE]
                       [--faults SPEC] [--rate MESSAGES_PER_S] [--for SECONDS] [--seed N]
-                      [--acked FILE] [--sent FILE] [--dropped FILE] [--json]
+                      [--interval SECONDS] [--ca FILE] [--acked FILE] [--sent FILE] [--dropped FILE] [--json]
 
-`--mqtt` is `mqtt://[user:password@]host:port`. `--credentials` holds `{"username","password"[,"url"]}`, one a line or as
-one JSON list; user names are `SITE/DEVICE`, or `SITE/+` for a gateway that speaks for every device of its site that has
-no credential of its own. With neither, devices connect with the user of the URL, or without one.
+`--mqtt` is `mqtt[s]://[user:password@]host:port`. `--credentials` holds `{"username","password"[,"url"]}`, one a line
+or as one JSON list; user names are `SITE/DEVICE`, or `SITE/+` for a gateway that speaks for every device of its site
+that has no credential of its own. With neither, devices connect with the user of the URL, or without one.
 
 Service time is that of the clock in `service/ingest`; `--speed` holds only where there is none within three seconds.
 Above speed 1 devices pack messages into arrays.
@@ -29,3 +29,170 @@ of a message beyond its first, `dropped` those given up and reported in `boots`,
 on purpose (each with bytes of its own, so each makes one dead letter). What was published and neither acknowledged nor
 dropped when it ended is `sent − acked − dropped`. Exit code 0; 2 for a bad argument or file, in one line.
 """
+
+from __future__ import annotations
+
+import sys
+import time
+from datetime import date
+from pathlib import Path
+from threading import Event
+from typing import Annotated
+
+import msgspec
+import typer
+from msgspec import Struct
+
+from ingest.assets import ConnectorSpec, Device, Inventory, Name, Site
+from lunchong.crowd_life import Asked, Life
+from lunchong.errors import UsageError
+from lunchong.inventory_file import InventoryFile
+from lunchong.range_files import SyncedRanges, write_ranges
+from lunchong.replay_lines import Login, read_logins
+from lunchong.stopping import asked_to_stop
+from simulators.mischief import parse
+from simulators.publish import Credential
+from simulators.sockets import address_of
+
+TICK_S = 0.02
+TELL_EVERY_S = 1.0
+LAST_ACKS_S = 10.0
+MADE_UP = 200
+"""Devices where neither an inventory nor credentials nor `--devices` say how many."""
+
+
+class Figures(Struct, frozen=True, kw_only=True):
+    """What is printed; see the top of this file."""
+
+    sent: int
+    acked: int
+    resent: int
+    dropped: int
+    garbage: int
+    devices: int
+    connected: int
+    seconds: float
+
+
+def main(arguments: list[str]) -> int:
+    """Run the command with these arguments. Raises UserError, or what typer raises for a bad argument."""
+    command = typer.Typer(add_completion=False, rich_markup_mode=None)
+    command.command()(_simulate)
+    command(arguments, prog_name="lunchong simulate", standalone_mode=False)
+    return 0
+
+
+def _simulate(
+    mqtt: Annotated[str, typer.Option(metavar="URL", help="The broker: mqtt://[user:password@]host:port.")],
+    inventory: Annotated[Path | None, typer.Option(help="Simulate the devices of this inventory.")] = None,
+    credentials: Annotated[Path | None, typer.Option(help="What `device enroll --json` printed.")] = None,
+    devices: Annotated[int | None, typer.Option(min=1, help="Only so many devices.")] = None,
+    speed: Annotated[float, typer.Option(min=0.1, max=3600, help="Where no service says how fast time runs.")] = 1.0,
+    weather: Annotated[str | None, typer.Option(metavar="DATE", help="Weather of that day.")] = None,
+    faults: Annotated[str, typer.Option(metavar="SPEC", help="As duplicate=0.01,reboot=0.005.")] = "",
+    rate: Annotated[float | None, typer.Option(min=0.001, help="A plain load of so many messages a second.")] = None,
+    for_s: Annotated[float | None, typer.Option("--for", min=0, help="End after so many seconds.")] = None,
+    seed: Annotated[int, typer.Option(help="The same seed is the same life.")] = 1,
+    interval: Annotated[int, typer.Option(min=1, max=900, help="Reporting interval in service seconds.")] = 60,
+    ca: Annotated[Path | None, typer.Option(help="Authority that signed the broker's certificate.")] = None,
+    acked: Annotated[Path | None, typer.Option(help="Append acknowledged ranges here, synced.")] = None,
+    sent: Annotated[Path | None, typer.Option(help="Write all published ranges here at the end.")] = None,
+    dropped: Annotated[Path | None, typer.Option(help="Write all dropped ranges here at the end.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines.")] = False,
+) -> None:
+    """Simulated devices against any installation; see also --replay FILE --map MAP.toml."""
+    try:
+        day, shares = date.fromisoformat(weather) if weather else None, parse(faults)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    asked = Asked(
+        mqtt=mqtt, inventory=inventory, credentials=credentials, devices=devices, speed=speed, weather=day,
+        faults=shares, rate_per_s=rate, for_s=for_s, seed=seed, interval_s=interval, ca_file=ca, acked=acked, sent=sent,
+        dropped=dropped, json=as_json,
+    )  # fmt: skip
+    figures = simulate(asked, asked_to_stop())
+    print(msgspec.json.encode(figures).decode() if as_json else _plain(figures), flush=True)
+
+
+def simulate(asked: Asked, stop: Event) -> Figures:
+    """Live until `stop` is set or the time is over, then wait for the last acks. Raises UsageError."""
+    place, who = cast(asked)
+    acked = SyncedRanges(asked.acked) if asked.acked else None
+    life = Life(place, who, asked, acked)
+    began_s = told_s = time.monotonic()
+    troubles: list[str] = []
+
+    def figures() -> Figures:
+        return Figures(
+            sent=life.total("sent"),
+            acked=acked.written if acked else life.total("acked"),
+            resent=life.total("resent"),
+            dropped=life.total("dropped"),
+            garbage=life.mischief.garbage,
+            devices=len(place.devices),
+            connected=life.crowd.connected,
+            seconds=round(time.monotonic() - began_s, 1),
+        )
+
+    while not stop.wait(TICK_S) and (asked.for_s is None or time.monotonic() - began_s < asked.for_s):
+        life.step()
+        if time.monotonic() - told_s >= TELL_EVERY_S:
+            told_s = time.monotonic()
+            if asked.json:
+                print(msgspec.json.encode({"progress": figures()}).decode(), flush=True)
+            if life.crowd.troubles != troubles and (troubles := life.crowd.troubles):
+                print(f"lunchong: {'; '.join(troubles[:3])}", file=sys.stderr, flush=True)
+    deadline_s = time.monotonic() + LAST_ACKS_S
+    while not life.rests() and time.monotonic() < deadline_s:
+        time.sleep(TICK_S)
+    last = figures()
+    life.close()
+    for path, what in ((asked.sent, "sent"), (asked.dropped, "dropped")):
+        if path:
+            write_ranges(path, life.ranges(what))
+    return last
+
+
+def cast(asked: Asked) -> tuple[Inventory, dict[str, Credential]]:
+    """The devices to play, and whom each logs in as. Raises UsageError."""
+    try:
+        url, user, password = address_of(asked.mqtt)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    logins = {login.username: login for login in read_logins(asked.credentials)} if asked.credentials else {}
+    place = InventoryFile(asked.inventory).read() if asked.inventory else _made_up(asked.devices, logins)
+    names = sorted(place.devices)[: asked.devices]
+    if not names:
+        raise UsageError(f"{asked.inventory} holds no device")
+    place = msgspec.structs.replace(place, devices={name: place.devices[name] for name in names})
+    who: dict[str, Credential] = {}
+    for name in names:
+        gateway = f"{place.devices[name].site}/+"
+        login = logins.get(name) or logins.get(gateway)
+        if login is None and logins and user is None:
+            raise UsageError(f"{asked.credentials} holds no credential for {name}, nor for {gateway}")
+        if login:
+            who[name] = Credential(login.username, login.password, login.url or url)
+        else:
+            who[name] = Credential(user, password, url)
+    return place, who
+
+
+def _made_up(count: int | None, logins: dict[str, Login]) -> Inventory:
+    """Piles for those who may log in, or so many of a made-up site where nobody is named."""
+    names = [name for name in logins if not name.endswith("/+")]
+    sites = [name[:-2] for name in logins if name.endswith("/+")] or ["load"]
+    if not names:
+        names = [f"{sites[n % len(sites)]}/pile-{n // len(sites) + 1:04d}" for n in range(count or MADE_UP)]
+    pairs = [name.split("/", 1) for name in names]
+    if any(len(pair) != 2 for pair in pairs):
+        raise UsageError("credentials are for SITE/DEVICE or SITE/+: give readers' and others' to somebody else")
+    piles = [Device(site=site, id=one, kind="pile", connectors=(ConnectorSpec(1),)) for site, one in pairs]
+    return Inventory(
+        sites={site: Site(id=site, name=Name(site, site), lat=31.22, lon=121.45) for site, _ in pairs},
+        devices={pile.name: pile for pile in piles},
+    )
+
+
+def _plain(figures: Figures) -> str:
+    return "\n".join(f"{name:10} {value:>12,}" for name, value in msgspec.structs.asdict(figures).items())

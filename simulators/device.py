@@ -106,7 +106,9 @@ class NoLossDevice:
         self.status_due = True
         self.connected = False
         self.boots = [Boot(boot, 0)]
-        """Oldest first; the last is the one lived now."""
+        """Those that have something to say, oldest first; the last is the one lived now."""
+        self.lived = list(self.boots)
+        """Every boot there was, for whoever counts at the end."""
         self._rng = rng
         self._model = model
         self._firmware = firmware
@@ -227,6 +229,7 @@ class NoLossDevice:
         """Start again under a new boot. What was kept stays kept, under the boot that it had."""
         self._recall_all()
         self.boots.append(Boot(boot, self.boots[-1].number + 1))
+        self.lived.append(self.boots[-1])
         self._forget_empty_boots()
         self.status_due = True
 
