@@ -1,8 +1,8 @@
 """`python -m benchmarks.store [--runs 5]`: a month of 200 piles, a message a minute each (8.6 million rows), in DuckDB.
 
-Rows are appended in batches as a spool hands them over, a tenth by way of the store's own `write`; the rest of the month
-is made inside DuckDB. Then what people ask: the latest of everything, a pile's day in steps of five minutes, the month's
-rollups, and a rollup of the whole month anew.
+A tenth of the rows is appended in batches as a spool hands them over, by the store's own `write`; the others are made
+inside DuckDB. Then a rollup of it all, and what people ask: the latest of everything, a pile's day in steps of five
+minutes, the month's rollups.
 """
 
 from __future__ import annotations
@@ -33,6 +33,10 @@ INSERT INTO pile SELECT 'bench', 0, ($first + minute * 60000) * 1000000 + minute
   7 * random(), minute * 0.1, 10, 230, 31, NULL, NULL, NULL, NULL, NULL, NULL
 FROM (SELECT range // $piles AS minute, range % $piles AS pile FROM range($from * $piles, $until * $piles))
 """
+MARKED = """
+INSERT INTO dirty SELECT 0, 'site-' || pile // 5, 'pile-' || pile, $first + hour * 3600000
+FROM range($piles) a(pile), range($hours) b(hour)
+"""
 
 
 def main() -> None:
@@ -62,8 +66,7 @@ def _filled(store: DuckStore) -> dict[str, float]:
     _note("append_rows_per_s", batches * BATCH_ROWS / took_s, f"in batches of {BATCH_ROWS}, each synced")
     with store._file.writing() as cursor:  # noqa: SLF001
         cursor.execute(MADE, {"first": FIRST_MS, "piles": PILES, "from": APPENDED_MINUTES, "until": MINUTES})
-        hours = "SELECT 0, 'site-' || p // 5, 'pile-' || p, $first + h * 3600000 FROM range($piles) a(p), range($hours) b(h)"
-        cursor.execute(f"INSERT INTO dirty {hours}", {"first": FIRST_MS, "piles": PILES, "hours": MINUTES // 60})
+        cursor.execute(MARKED, {"first": FIRST_MS, "piles": PILES, "hours": MINUTES // 60})
     return {"append_rows_per_s": batches * BATCH_ROWS / took_s}
 
 
@@ -94,7 +97,8 @@ def _asked(store: DuckStore, runs: int) -> dict[str, float]:
 
 def _row(minute: int, pile: int) -> Row:
     at_ms = FIRST_MS + minute * 60_000
-    return (at_ms * 1_000_000 + minute + 1, f"site-{pile // 5}", f"pile-{pile}", "meter", "boot", minute + 1, at_ms, False,
+    at_ns = at_ms * 1_000_000 + minute + 1
+    return (at_ns, f"site-{pile // 5}", f"pile-{pile}", "meter", "boot", minute + 1, at_ms, False,
             1, 3.5, minute * 0.1, 10.0, 230.0, 31.0, None, None, None, None, None, None)  # fmt: skip
 
 
