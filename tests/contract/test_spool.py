@@ -1,0 +1,198 @@
+"""The spool: what it was told is there again, what a damaged file lost is said, and a full disk loses nothing."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from ingest.facts import Batch
+from ingest.memory import DeviceRecord
+from ingest.spool import SqliteSpool
+from ingest.spooling import Commit, Damage, DeadSeen, SeenChange, SpoolFull, encode_record
+
+NOW_MS = 1_795_492_800_000
+
+
+def a_commit(seq: int, *, device: str = "jn-01/pile-01") -> Commit:
+    site, _, name = device.partition("/")
+    row = (
+        seq,
+        site,
+        name,
+        "meter",
+        "b",
+        seq,
+        seq,
+        False,
+        1,
+        7.0,
+        1.0,
+        30.0,
+        230.0,
+        None,
+        None,
+        None,
+        None,
+        None,
+        None,
+        None,
+    )
+    record = encode_record(DeviceRecord(site, name, order=["b"], received=seq))
+    seen = SeenChange(device, "b", [(1, seq)], grown=seq > 1)
+    return Commit(Batch(spool="", no=0, pile=[row]), [seen], {device: record}, [DeadSeen(b"x", "id", NOW_MS, seq)])
+
+
+def filled(folder: Path, commits: int) -> SqliteSpool:
+    spool = SqliteSpool(folder, NOW_MS)
+    for seq in range(1, commits + 1):
+        spool.commit(a_commit(seq), 0, NOW_MS)
+    return spool
+
+
+def test_what_was_committed_is_there_after_a_restart(tmp_path: Path) -> None:
+    filled(tmp_path, 3).close()
+    spool = SqliteSpool(tmp_path, NOW_MS)
+    kept = spool.load()
+    assert kept.seen == [("jn-01/pile-01", "b", 1, 3)]
+    assert [record.received for record in kept.records] == [3]
+    assert [dead.count for dead in kept.dead_seen] == [3]
+    assert [(batch.no, batch.spool, batch.pile[0][5]) for batch in spool.pending(1, 10)] == [
+        (2, spool.id, 2),
+        (3, spool.id, 3),
+    ]
+    assert (spool.last_no, spool.starts, spool.lost) == (3, 2, None)
+    spool.close()
+
+
+def test_numbers_go_on_when_everything_was_drained(tmp_path: Path) -> None:
+    spool = filled(tmp_path, 2)
+    spool.forget(2)
+    assert spool.size(2).batches == 0
+    spool.close()
+    spool = SqliteSpool(tmp_path, NOW_MS)
+    assert spool.commit(a_commit(3), 2, NOW_MS).no == 3
+    assert [batch.no for batch in spool.pending(0, 10)] == [3]
+    spool.close()
+
+
+def test_a_merged_range_replaces_the_two_that_it_was(tmp_path: Path) -> None:
+    spool = SqliteSpool(tmp_path, NOW_MS)
+    empty = Batch(spool="", no=0)
+    for ranges in ([(1, 2)], [(1, 2), (4, 5)], [(1, 5)]):
+        spool.commit(Commit(empty, [SeenChange("s/d", "b", ranges, grown=False)], {}, []), 0, NOW_MS)
+    assert spool.load().seen == [("s/d", "b", 1, 5)]
+    spool.close()
+
+
+def test_how_much_waits_is_said(tmp_path: Path) -> None:
+    spool = filled(tmp_path, 3)
+    size = spool.size(1)
+    assert (size.batches, size.rows, size.oldest_ms) == (2, 2, NOW_MS)
+    assert size.bytes > 0
+    spool.close()
+
+
+def _crashed_copy(spool: SqliteSpool, folder: Path, copy: Path) -> None:
+    """The files as a power cut would leave them, the process still running."""
+    copy.mkdir()
+    for path in folder.iterdir():
+        shutil.copy(path, copy / path.name)
+    spool.close()
+
+
+@pytest.mark.parametrize("cut", [1, 7, 31, 500, 4_000])
+def test_bytes_after_the_last_synced_commit_may_go_without_loss(tmp_path: Path, cut: int) -> None:
+    folder = tmp_path / "a"
+    folder.mkdir()
+    spool = filled(folder, 5)
+    _crashed_copy(spool, folder, tmp_path / "b")
+    wal = tmp_path / "b" / "spool.db-wal"
+    whole = wal.read_bytes()
+    wal.write_bytes(whole + bytes(range(256)) * 20)
+    with wal.open("r+b") as file:
+        file.truncate(len(whole) + min(cut, 5_000))
+    again = SqliteSpool(tmp_path / "b", NOW_MS)
+    assert (again.last_no, again.lost) == (5, None)
+    assert len(again.pending(0, 10)) == 5
+    again.close()
+
+
+def test_a_cut_before_the_last_synced_commit_is_found_and_counted(tmp_path: Path) -> None:
+    folder = tmp_path / "a"
+    folder.mkdir()
+    spool = filled(folder, 5)
+    _crashed_copy(spool, folder, tmp_path / "b")
+    wal = tmp_path / "b" / "spool.db-wal"
+    with wal.open("r+b") as file:
+        file.truncate(wal.stat().st_size - 1)
+    again = SqliteSpool(tmp_path / "b", NOW_MS)
+    assert again.lost == (5, 5)
+    assert again.commit(a_commit(6), 0, NOW_MS).no == 6, "the number of a lost batch is not given again"
+    again.record_damage(Damage(5, 5, 0, NOW_MS))
+    again.close()
+    later = SqliteSpool(tmp_path / "b", NOW_MS)
+    assert later.lost is None
+    assert later.damage == [Damage(5, 5, 0, NOW_MS)], "it is said until somebody has seen it"
+    later.forget_damage()
+    assert later.damage == []
+    later.close()
+
+
+def test_a_file_that_is_no_database_is_put_aside_and_counted(tmp_path: Path) -> None:
+    filled(tmp_path, 4).close()
+    for suffix in ("-wal", "-shm"):
+        (tmp_path / f"spool.db{suffix}").unlink(missing_ok=True)
+    (tmp_path / "spool.db").write_bytes(b"no database at all" * 1_000)
+    spool = SqliteSpool(tmp_path, NOW_MS)
+    assert spool.set_aside is not None
+    assert spool.set_aside.exists()
+    assert spool.lost == (1, 4)
+    spool.close()
+
+
+def test_a_spool_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
+    filled(tmp_path, 1).close()
+    with sqlite3.connect(tmp_path / "spool.db") as db:
+        db.execute("UPDATE meta SET value = 99 WHERE key = 'version'")
+    db.close()
+    with pytest.raises(OSError, match="newer Lunchong"):
+        SqliteSpool(tmp_path, NOW_MS)
+
+
+def test_a_full_disk_keeps_nothing_of_a_commit_and_takes_the_same_one_later(tmp_path: Path) -> None:
+    spool = filled(tmp_path, 1)
+    pages = spool._db.execute("PRAGMA page_count").fetchone()[0]
+    spool._db.execute(f"PRAGMA max_page_count = {pages}")
+    large = a_commit(2)
+    big = Commit(
+        Batch(spool="", no=0, pile=[tuple([f"{n}{k}" for k in range(20)]) for n in range(3_000)]),
+        large.seen, large.records, large.dead_seen,
+    )  # fmt: skip
+    with pytest.raises(SpoolFull):
+        spool.commit(big, 0, NOW_MS)
+    assert [batch.no for batch in spool.pending(0, 10)] == [1]
+    assert [record.received for record in spool.load().records] == [1]
+    spool._db.execute("PRAGMA max_page_count = 1000000")
+    assert spool.commit(big, 0, NOW_MS).no == 2
+    spool.close()
+
+
+def test_a_mark_that_could_not_be_synced_does_not_write_the_batch_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = filled(tmp_path, 1)
+
+    def fails(*_told: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    commit = a_commit(2)
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fdatasync", fails)
+        with pytest.raises(SpoolFull):
+            spool.commit(commit, 0, NOW_MS)
+    assert spool.commit(commit, 0, NOW_MS).no == 2
+    assert [batch.no for batch in spool.pending(0, 10)] == [1, 2]
+    spool.close()
