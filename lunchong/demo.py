@@ -70,7 +70,7 @@ def scenario(file: Path | None, **options: object) -> Place:
         said = msgspec.toml.decode(file.read_bytes(), type=dict[str, object]) if file else {}
         place = msgspec.convert({**said, **given}, Place)
     except (OSError, msgspec.MsgspecError) as error:
-        raise UsageError(f"cannot use the scenario {file}: {error}") from None
+        raise UsageError(f"{f'scenario {file}' if file else 'bad option'}: {error}") from None
     if place.weather is not None:
         try:
             date.fromisoformat(place.weather)

@@ -1,0 +1,162 @@
+"""The command line over a data folder on which nothing runs: what it makes, and one line for each mistake."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import subprocess
+import sys
+
+import pytest
+
+from lunchong import cli
+from tests import processes
+from tests.processes import environment
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A data folder after `init`."""
+    folder = tmp_path_factory.mktemp("place") / "data"
+    assert processes.lunchong("init", "--data", folder).returncode == 0
+    return folder
+
+
+@pytest.fixture
+def lunchong(monkeypatch, capsys):
+    """Run a command in this process, which is quicker, as if it had one of its own."""
+    for variable in [variable for variable in os.environ if variable.startswith("LUNCHONG_")]:
+        monkeypatch.delenv(variable)
+
+    def run(*arguments, env=()):
+        for variable, value in dict(env).items():
+            monkeypatch.setenv(variable, value)
+        monkeypatch.setattr(sys, "argv", ["lunchong", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        out, err = capsys.readouterr()
+        return subprocess.CompletedProcess(arguments, int(ended.value.code), out, err)
+
+    return run
+
+
+def refusal(run, code):
+    """The one line that a command said before it ended with `code`."""
+    assert run.returncode == code, run
+    [line] = run.stderr.splitlines()
+    assert line.startswith("lunchong: ")
+    assert run.stdout == ""
+    return line.removeprefix("lunchong: ")
+
+
+def test_help_answers_without_loading_what_only_a_server_needs(lunchong):
+    heavy = {"duckdb", "fastapi", "pydantic", "paho", "uvicorn", "rich"}
+    script = f"import sys, lunchong.cli; print(sorted({heavy!r} & set(sys.modules)))"
+    said = subprocess.run([sys.executable, "-c", script], env=environment(), capture_output=True, text=True, check=True)
+    assert said.stdout == "[]\n"
+    help_text = lunchong("--help").stdout
+    for command in ("demo", "serve", "simulate", "init", "doctor", "device", "client", "inventory", "dead-letters"):
+        assert f"  {command} " in help_text
+
+
+def test_init_makes_private_secrets_and_an_inventory_that_is_right(lunchong, place):
+    for name in ("admin-token", "secret", "credentials.json"):
+        assert stat.S_IMODE((place / name).stat().st_mode) == 0o600
+    assert stat.S_IMODE(place.stat().st_mode) == 0o700
+    assert "2 devices" in lunchong("inventory", "check", "--data", place).stdout
+
+
+def test_init_again_changes_nothing(lunchong, place):
+    before = {path.name: path.read_bytes() for path in place.glob("[!l]*")}
+    assert lunchong("init", "--data", place).returncode == 0
+    assert {path.name: path.read_bytes() for path in place.glob("[!l]*")} == before
+
+
+def test_a_device_is_enrolled_with_a_password_shown_once_and_kept_nowhere(lunchong, place):
+    run = lunchong("device", "enroll", "gate-01", "pile-0001", "--json", "--data", place)
+    shown = json.loads(run.stdout)
+    assert shown["username"] == "gate-01/pile-0001"
+    assert shown["url"] == "mqtt://127.0.0.1:1883"
+    assert shown["password"] not in (place / "credentials.json").read_text()
+
+
+def test_a_gateway_and_a_client_are_enrolled(lunchong, place):
+    gateway = lunchong("device", "enroll", "gate-01", "--gateway", "--json", "--data", place)
+    assert json.loads(gateway.stdout)["username"] == "gate-01/+"
+    client = lunchong("client", "enroll", "board", "--data", place)
+    assert client.stdout.startswith("username board\npassword ")
+
+
+def test_an_exported_inventory_can_be_checked_again(lunchong, place, tmp_path):
+    file = tmp_path / "copy.toml"
+    file.write_text(lunchong("inventory", "export", "--data", place).stdout)
+    assert lunchong("inventory", "check", file).returncode == 0
+
+
+def test_without_a_server_there_are_no_dead_letters_to_list_and_none_can_be_tried_again(lunchong, place):
+    assert json.loads(lunchong("dead-letters", "list", "--json", "--data", place).stdout) == []
+    run = lunchong("dead-letters", "retry", "--all", "--data", place)
+    assert "start `lunchong serve` first" in refusal(run, 1)
+    assert lunchong("dead-letters", "purge", "--all", "--data", place).stdout == "0 deleted\n"
+
+
+def test_the_doctor_finds_a_fresh_place_well(lunchong, place):
+    run = lunchong("doctor", "--json", "--data", place)
+    assert run.returncode == 0
+    findings = {finding["what"]: finding["level"] for finding in json.loads(run.stdout)["findings"]}
+    assert findings == {"data folder": "good", "inventory": "good", "broker": "good", "server": "note"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["serve", "--foo"], "No such option: --foo"),
+        (["surf"], "No such command 'surf'."),
+        (["device", "enroll", "gate-01"], "name SITE and DEVICE, or SITE with --gateway"),
+        (["device", "enroll", "gate-01", "pile-9"], "the inventory has no device gate-01/pile-9"),
+        (["device", "enroll", "gate-09", "--gateway"], "the inventory has no site gate-09"),
+        (["client", "enroll", "a/b"], "a client's name is 1 to 64 characters without a slash, not 'a/b'"),
+        (["dead-letters", "purge"], "name ids, or --all"),
+        (["ingest"], "DuckDB is for the all-in-one process alone: use `lunchong serve` instead of `ingest`"),
+        (["api"], "DuckDB is for the all-in-one process alone: use `lunchong serve` instead of `api`"),
+        (["demo", "--weather", "yesterday"], "the weather's date must be like 2013-08-06, not 'yesterday'"),
+        (["demo", "--speed", "0"], "bad option: Expected `float` >= 0.1 - at `$.speed`"),
+    ],
+)
+def test_wrong_use_is_one_line_and_exit_code_2(lunchong, place, arguments, said):
+    more = [] if arguments[0] in ("surf", "demo") else ["--data", place]
+    assert said in refusal(lunchong(*arguments, *more), 2)
+
+
+@pytest.mark.parametrize(
+    ("env", "said"),
+    [
+        ({"LUNCHONG_HTTP_PROT": "1"}, "unknown setting LUNCHONG_HTTP_PROT, did you mean LUNCHONG_HTTP_PORT?"),
+        ({"LUNCHONG_HTTP_PORT": "many"}, "LUNCHONG_HTTP_PORT must be a valid integer"),
+        ({"LUNCHONG_STORE": "influxdb"}, "InfluxDB is not built yet"),
+    ],
+)
+def test_a_bad_setting_is_one_line_and_exit_code_2(lunchong, place, env, said):
+    assert said in refusal(lunchong("serve", "--data", place, env=env), 2)
+
+
+def test_a_bad_inventory_names_every_mistake_with_its_line(lunchong, tmp_path):
+    (tmp_path / "inventory.toml").write_text('[[site]]\nid = "a b"\nlat = 99\nlon = 121.4\n')
+    for command in (["inventory", "check"], ["serve"]):
+        run = lunchong(*command, "--data", tmp_path)
+        assert run.returncode == 2
+        first, second = run.stderr.splitlines()
+        assert first.startswith(f"lunchong: {tmp_path}/inventory.toml line 2: id must be 1 to 32 of the letters")
+        assert second == f"{tmp_path}/inventory.toml line 3: lat must be a number from -90 to 90, not 99"
+
+
+def test_a_place_without_an_inventory_says_how_to_get_one(lunchong, tmp_path):
+    assert "let `lunchong init` write an example" in refusal(lunchong("serve", "--data", tmp_path), 2)
+
+
+def test_a_data_folder_that_cannot_be_is_one_line(lunchong, tmp_path):
+    (tmp_path / "file").write_text("")
+    for command in (["serve"], ["init"], ["device", "enroll", "a", "b"]):
+        line = refusal(lunchong(*command, "--data", tmp_path / "file" / "data"), 1)
+        assert line == f"cannot write to the data folder {tmp_path}/file/data: Not a directory"
