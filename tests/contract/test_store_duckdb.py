@@ -18,6 +18,7 @@ from ingest.duckdb_file import DuckFile, StoreLocked, StoreTooNew, StoreUnusable
 from ingest.duckdb_rollup import DirtyHours
 from ingest.duckdb_schema import SCHEMA
 from ingest.store_duckdb import DuckStore
+from ingest.tied import tied
 from tests.stores import HOUR_MS, NINE_MS, Spool, meter
 
 ROOT = Path(__file__).parents[2]
@@ -50,7 +51,7 @@ def batch():
     rows = [meter(NINE_MS + seq, seq=seq, token="x" * 100 + str(seq)) for seq in range(first, first + {BATCH_ROWS})]
     return spool.batch(*rows, sessions=[session(NINE_MS + first)])
 """
-    command = [sys.executable, "-c", head + script, str(path)]
+    command = tied([sys.executable, "-c", head + script, str(path)])
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
         try:
             assert process.stdout is not None
