@@ -5,32 +5,27 @@ from __future__ import annotations
 import logging
 import select
 import socket
-import ssl
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import paho.mqtt.client as paho
 from msgspec import Struct
-from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from ingest.packets import PUBLISH, MalformedPacket, PacketBuffer, pubacks, publish_at_most_once, read_publish
+from ingest.packets import pubacks, publish, read_publish
+from ingest.paho_connection import Connection
 
 log = logging.getLogger(__name__)
 
-_READ_BYTES = 256 * 1024
-_LARGEST_PACKET_BYTES = 2 * 1024 * 1024
 _POLL_MS = 1_000
 _BACKOFF_S = (1.0, 10.0)
 """NATS holds a client id back that comes again within a second."""
 _OUT_LIMIT = 10_000
-"""QoS 1 publishes on their way, and as many again kept while offline."""
-_CONNECT_S = 5.0
+"""QoS 1 publishes on their way, and as many kept while offline."""
 
 
 class Inbound(Struct, frozen=True):
@@ -53,12 +48,12 @@ class Outbound(Struct, frozen=True):
 
 
 class Bus:
-    """A connection that is kept, with a network thread of its own.
+    """A connection that is kept, with a network thread of its own, from `start` to `stop`.
 
-    `on_message`, `on_connect` and `on_disconnect` run on that thread and should be short. `on_connect` is called
-    when the subscriptions stand; messages of a kept session may come before it. With `manual_ack` a QoS 1 message
-    is the broker's until `acknowledge`. `ca_file` checks a server by its authority and name; `pinned_cert` trusts
-    exactly that certificate, whatever name it carries.
+    `on_message`, `on_connect` and `on_disconnect` run on that thread, should be short, and may not call `stop`.
+    `on_connect` is called when the subscriptions stand; messages of a kept session may come before it. With
+    `manual_ack` a QoS 1 message is the broker's until `acknowledge`. `ca_file` checks a server by its authority and
+    name; `pinned_cert` trusts exactly that certificate, whatever name it carries.
     """
 
     def __init__(
@@ -94,27 +89,21 @@ class Bus:
         self._out: deque[Outbound | tuple[int, bytes]] = deque()
         self._held: dict[str | int, Outbound] = {}
         self._held_no = 0
-        self._in_flight = 0
+        self._in_flight: dict[int, Outbound] = {}
+        self._last_mid = 0
         self._stopping = threading.Event()
         self._flushed = threading.Event()
         self._thread: threading.Thread | None = None
         self._waker, self._woken = socket.socketpair()
         self._waker.setblocking(False)
         self._woken.setblocking(False)
-        self._client = _Client(client_id, clean_session=not persistent, deliver=self._deliver)
+        self._client = Connection(client_id, clean_session=not persistent, deliver=self._deliver, arrived=self._arrived)
         self._client.username_pw_set(username, password)
-        self._client.connect_timeout = _CONNECT_S
         if will:
             self._client.will_set(will[0], will[1], will[2], will[3])
-        address = urlsplit(url)
-        if address.scheme == "mqtts":
-            self._client.tls_set_context(_tls(ca_file, pinned_cert))
-        self._client.connect_async(
-            address.hostname or "127.0.0.1", address.port or (8883 if address.scheme == "mqtts" else 1883), keepalive_s
-        )
+        self._client.aim(url, keepalive_s, ca_file, pinned_cert)
         self._client.on_connect = self._connack
         self._client.on_subscribe = self._suback
-        self._client.on_publish = self._published
 
     def start(self) -> None:
         self._thread = threading.Thread(target=self._run, name="bus", daemon=True)
@@ -142,6 +131,8 @@ class Bus:
         While there is no connection a QoS 0 message is dropped; of a retained QoS 1 message the newest of each
         topic waits, and of others the newest ten thousand.
         """
+        if qos not in (0, 1):
+            raise ValueError(f"QoS {qos} is not spoken here")
         message = Outbound(topic, payload, qos, retain)
         with self._lock:
             if self.connected:
@@ -190,15 +181,18 @@ class Bus:
             self._serve()
         except OSError as error:
             self._failed(f"cannot reach the broker: {error}")
+        except Exception:
+            log.exception("the line to the broker broke")
         with self._lock:
             stood, self.connected = self.connected, False
-            for left in self._out:
+            for left in [*self._in_flight.values(), *self._out]:
                 if isinstance(left, Outbound) and left.qos:
                     self._hold(left)
+            self._in_flight.clear()
             self._out.clear()
         self._client.hang_up()
-        if stood and self._on_disconnect:
-            self._on_disconnect()
+        if stood and not self._stopping.is_set():
+            self._tell(self._on_disconnect)
         return stood
 
     def _serve(self) -> None:
@@ -232,23 +226,28 @@ class Bus:
         return True
 
     def _send_out(self) -> None:
-        """Write what was handed over; what is neither a command nor at QoS 1 goes out as one piece."""
+        """Write what was handed over, as one piece."""
         raw: list[bytes] = []
-        while self._out and self._in_flight < _OUT_LIMIT:
+        while self._out and len(self._in_flight) < _OUT_LIMIT:
             item = self._out.popleft()
-            if not isinstance(item, Outbound):
-                if item[0] == self.connection:
-                    raw.append(item[1])
-            elif item.qos == 0:
-                raw.append(publish_at_most_once(item.topic, item.payload, item.retain))
-            else:
-                if raw:
-                    self._client.write(b"".join(raw))
-                    raw.clear()
-                self._in_flight += 1
-                self._client.publish(item.topic, item.payload, item.qos, item.retain)
+            if isinstance(item, Outbound):
+                mid = self._new_mid(item) if item.qos else 0
+                raw.append(publish(item.topic, item.payload, retain=item.retain, packet_id=mid))
+            elif item[0] == self.connection:
+                raw.append(item[1])
         if raw:
             self._client.write(b"".join(raw))
+
+    def _new_mid(self, message: Outbound) -> int:
+        mid = self._last_mid % 65_535 + 1
+        while mid in self._in_flight:
+            mid = mid % 65_535 + 1
+        self._last_mid = mid
+        self._in_flight[mid] = message
+        return mid
+
+    def _arrived(self, mid: int) -> None:
+        self._in_flight.pop(mid, None)
 
     def _deliver(self, packets: list[tuple[int, bytes]]) -> None:
         now_ms, connection, own_acks = self._wall(), self.connection, []
@@ -294,100 +293,16 @@ class Bus:
             self.connected = True
         if not self.refused_filters:
             self.last_error = ""
-        if self._on_connect:
-            self._on_connect()
+        self._tell(self._on_connect)
 
-    def _published(self, *_told: object) -> None:
-        self._in_flight = max(0, self._in_flight - 1)
+    def _tell(self, listener: Callable[[], None] | None) -> None:
+        try:
+            if listener:
+                listener()
+        except Exception:
+            log.exception("a listener of the line to the broker failed")
 
     def _failed(self, why: str) -> None:
         if why != self.last_error:
             log.warning("%s", why)
         self.last_error = why
-
-
-class _Client(paho.Client):
-    """paho with reads that take all there is: publishes are handed over together, everything else stays its own.
-
-    Used by one thread only.
-    """
-
-    def __init__(
-        self, client_id: str, *, clean_session: bool, deliver: Callable[[list[tuple[int, bytes]]], None]
-    ) -> None:
-        super().__init__(
-            CallbackAPIVersion.VERSION2, client_id, clean_session=clean_session, reconnect_on_failure=False
-        )
-        self._deliver = deliver
-        self._buffer = PacketBuffer(_LARGEST_PACKET_BYTES)
-        self.max_inflight_messages_set(0)
-
-    def reconnect(self) -> MQTTErrorCode:
-        self._buffer = PacketBuffer(_LARGEST_PACKET_BYTES)
-        return super().reconnect()
-
-    def hang_up(self) -> None:
-        self._sock_close()
-
-    def _ssl_wrap_socket(self, tcp_sock: socket.socket) -> ssl.SSLSocket:
-        """As paho's, but a socket whose handshake failed is closed."""
-        assert self._ssl_context
-        line = self._ssl_context.wrap_socket(tcp_sock, server_hostname=self.host, do_handshake_on_connect=False)
-        try:
-            line.settimeout(self.connect_timeout)
-            line.do_handshake()
-        except OSError:
-            line.close()
-            raise
-        return line
-
-    def pending(self) -> bool:
-        """Whether TLS holds bytes that the socket will not announce."""
-        return isinstance(self._sock, ssl.SSLSocket) and self._sock.pending() > 0
-
-    def write(self, packets: bytes) -> None:
-        self._packet_queue(paho.PUBACK, packets, 0, 0)
-
-    def loop_read(self, max_packets: int = 1) -> MQTTErrorCode:  # noqa: ARG002
-        try:
-            data = self._sock_recv(_READ_BYTES)
-        except BlockingIOError:
-            return MQTTErrorCode.MQTT_ERR_SUCCESS
-        except OSError:
-            data = b""
-        if not data:
-            return self._loop_rc_handle(MQTTErrorCode.MQTT_ERR_CONN_LOST)
-        self._last_bytes_received = paho.time_func()
-        try:
-            return self._take(self._buffer.feed(data))
-        except MalformedPacket as error:
-            log.error("the broker sent %s", error)  # noqa: TRY400 - its own words, no trace
-            return self._loop_rc_handle(MQTTErrorCode.MQTT_ERR_PROTOCOL)
-
-    def _take(self, packets: list[tuple[int, bytes]]) -> MQTTErrorCode:
-        publishes: list[tuple[int, bytes]] = []
-        for first, body in packets:
-            if first & 0xF0 == PUBLISH:
-                publishes.append((first, body))
-                continue
-            if publishes:
-                self._deliver(publishes)
-                publishes = []
-            self._in_packet["command"], self._in_packet["packet"] = first, bytearray(body)
-            self._in_packet["remaining_length"] = len(body)
-            code = self._packet_handle()
-            self._in_packet["command"] = 0
-            if code:
-                return self._loop_rc_handle(code)
-        if publishes:
-            self._deliver(publishes)
-        return MQTTErrorCode.MQTT_ERR_SUCCESS
-
-
-def _tls(ca_file: Path | None, pinned_cert: Path | None) -> ssl.SSLContext:
-    trusted = pinned_cert or ca_file
-    context = ssl.create_default_context(cafile=str(trusted) if trusted else None)
-    if pinned_cert:
-        context.check_hostname = False
-        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-    return context

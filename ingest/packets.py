@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from struct import Struct as Layout
 
 PUBLISH = 0x30
+PUBACK = 0x40
 _PUBACK = Layout(">BBH")
 
 
@@ -64,15 +65,17 @@ def read_publish(first: int, body: bytes) -> tuple[str, bytes, int, bool, int]:
     return topic, body[start:], qos, bool(first & 1), int.from_bytes(body[end:start])
 
 
-def publish_at_most_once(topic: str, payload: bytes, retain: bool) -> bytes:
-    """A PUBLISH at QoS 0."""
+def publish(topic: str, payload: bytes, *, retain: bool = False, packet_id: int = 0) -> bytes:
+    """A PUBLISH at QoS 1, or at QoS 0 without a packet id."""
     name = topic.encode()
-    length = 2 + len(name) + len(payload)
-    return b"".join((bytes((PUBLISH | retain,)), _length(length), len(name).to_bytes(2), name, payload))
+    mark = packet_id.to_bytes(2) if packet_id else b""
+    first = PUBLISH | (2 if packet_id else 0) | retain
+    length = 2 + len(name) + len(mark) + len(payload)
+    return b"".join((bytes((first,)), _length(length), len(name).to_bytes(2), name, mark, payload))
 
 
 def pubacks(packet_ids: Iterable[int]) -> bytes:
-    return b"".join([_PUBACK.pack(0x40, 2, packet_id) for packet_id in packet_ids])
+    return b"".join([_PUBACK.pack(PUBACK, 2, packet_id) for packet_id in packet_ids])
 
 
 def _length(length: int) -> bytes:

@@ -179,6 +179,33 @@ def test_a_device_without_connection_hears_the_newest_of_each_kept_topic_and_the
     assert [text for text in heard if not text.startswith("session")] == ["state 19"]
 
 
+def test_what_was_said_into_a_dead_line_is_said_again(broker: Broker, line: Line, open_bus):
+    with Client(broker.url, WITNESS) as witness:
+        witness.subscribe(f"{ROOT}/#")
+        bus = open_bus(line.url, subscriptions=[])
+        until(lambda: bus.connected)
+        line.go_silent()
+        for n in range(20):
+            bus.publish(f"{ME}/session", f"session {n}".encode(), 1)
+        line.speak_again()
+        assert witness.payloads(20, 15) == [f"session {n}" for n in range(20)]
+
+
+def test_listeners_that_fail_do_not_end_the_line(broker: Broker, line: Line, open_bus, caplog):
+    def fail() -> None:
+        raise ValueError
+
+    heard: list[Inbound] = []
+    bus = open_bus(line.url, heard=heard, on_connect=fail, on_disconnect=fail)
+    until(lambda: bus.connected)
+    line.cut()
+    until(lambda: bus.connection == 2 and bus.connected, 15)
+    with Client(broker.url, DEVICES[0]) as device:
+        device.publish(f"{ME}/telemetry", "heard")
+    assert said(heard, 1) == ["heard"]
+    assert caplog.text.count("a listener of the line to the broker failed") == 3
+
+
 def test_what_is_said_from_many_threads_all_arrives_in_each_ones_order(broker: Broker, open_bus):
     bus = open_bus(broker.url, subscriptions=[])
     until(lambda: bus.connected)

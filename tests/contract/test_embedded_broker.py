@@ -101,6 +101,11 @@ def test_its_secrets_are_its_owners_alone_and_hashed(nats: Nats):
     assert password_of(DEVICES[0]) not in file.read_text()
 
 
+def test_ctrl_c_in_the_terminal_is_for_us_and_does_not_reach_it(nats: Nats):
+    assert nats.embedded.pid
+    assert os.getpgid(nats.embedded.pid) != os.getpgid(0)
+
+
 PARENT = """
 import sys, time
 from pathlib import Path

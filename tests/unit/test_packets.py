@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.packets import MalformedPacket, PacketBuffer, pubacks, publish_at_most_once, read_publish
+from ingest.packets import MalformedPacket, PacketBuffer, pubacks, publish, read_publish
 
 LIMIT = 300_000
 
 topics = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40)
-messages = st.lists(st.tuples(topics, st.binary(max_size=400), st.booleans()), max_size=20)
+messages = st.lists(st.tuples(topics, st.binary(max_size=400), st.booleans(), st.integers(0, 65_535)), max_size=20)
 
 
 def in_pieces(data: bytes, cuts: list[int]) -> list[bytes]:
@@ -24,15 +24,15 @@ def in_pieces(data: bytes, cuts: list[int]) -> list[bytes]:
 @given(messages, st.lists(st.integers(0, 10_000), max_size=30))
 def test_what_is_written_is_read_again_in_whatever_pieces_it_comes(sent, cuts):
     buffer = PacketBuffer(LIMIT)
-    stream = b"".join(publish_at_most_once(*message) for message in sent)
+    stream = b"".join(publish(topic, payload, retain=retain, packet_id=mid) for topic, payload, retain, mid in sent)
     packets = [packet for piece in in_pieces(stream, cuts) for packet in buffer.feed(piece)]
     read = [read_publish(*packet) for packet in packets]
-    assert [(topic, payload, retained) for topic, payload, _, retained, _ in read] == sent
+    assert read == [(topic, payload, int(mid > 0), retain, mid) for topic, payload, retain, mid in sent]
 
 
 @pytest.mark.parametrize("size", [0, 118, 119, 16_373, 16_374, 250_000])
 def test_lengths_of_one_to_three_bytes_are_read(size):
-    packet = publish_at_most_once("seven77", b"x" * size, retain=False)
+    packet = publish("seven77", b"x" * size)
     buffer = PacketBuffer(LIMIT)
     halves = [*buffer.feed(packet[:3]), *buffer.feed(packet[3:])]
     assert [len(read_publish(*half)[1]) for half in halves] == [size]
