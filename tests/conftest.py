@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from tests.brokers import Broker, Mosquitto, Nats, mosquitto_program
 
 KINDS = ["nats", "mosquitto"]
+
+# A busy machine is no failure; what failed can be run again from its blob; a build of CI is the same twice.
+hypothesis.settings.register_profile("lunchong", deadline=None, print_blob=True, derandomize="CI" in os.environ)
+hypothesis.settings.load_profile("lunchong")
 
 
 def _run(kind: str, folder: Path) -> Iterator[Broker]:
