@@ -20,13 +20,16 @@ over 2 %) or the replay was stopped; 2 for a bad argument, file or map.
 
 from __future__ import annotations
 
+import argparse
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from random import SystemRandom
+from typing import NoReturn
 from urllib.parse import unquote, urlsplit
 
 import msgspec
@@ -39,8 +42,10 @@ from ingest.store import TelemetryStore
 from lunchong import settings as settings_of
 from lunchong.data_folder import DataFolder
 from lunchong.errors import UsageError, UserError
+from lunchong.logs import to_terminal
 from lunchong.replay_lines import Lines, Login, read_logins
 from lunchong.serve import Installation, Timing
+from lunchong.stopping import asked_to_stop
 from simulators.replay import Replay, inventory_of
 from simulators.replay_report import Comparison, compare
 from simulators.session_map import MapError, SessionMap, load_map
@@ -82,6 +87,29 @@ class Report(Struct, frozen=True):
     messages_per_s: float
 
 
+def main(arguments: Sequence[str]) -> int:
+    """The command with its arguments; returns the exit code, raises UserError."""
+    parser = _Parser(prog="lunchong simulate", usage=__doc__.split("\n\n")[1].strip(), add_help=True)
+    parser.add_argument("--replay", dest="file", type=Path, required=True)
+    parser.add_argument("--map", dest="map_file", type=Path, required=True)
+    parser.add_argument("--as-fast-as-acked", action="store_true")
+    parser.add_argument("--speed", type=float, default=1.0)
+    parser.add_argument("--mqtt")
+    parser.add_argument("--json", action="store_true")
+    for path in ("--credentials", "--data", "--config"):
+        parser.add_argument(path, type=Path)
+    asked = Asked(**vars(parser.parse_args(arguments)))
+    if not asked.speed > 0:
+        parser.error("--speed must be above 0")
+    to_terminal()
+    return run(asked, asked_to_stop())
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message)
+
+
 def run(asked: Asked, stop: threading.Event) -> int:
     """Live the file until it is over or `stop` is set. Returns the exit code; raises UserError."""
     file, how = read(asked.file, asked.map_file)
@@ -107,23 +135,23 @@ def run(asked: Asked, stop: threading.Event) -> int:
 def read(path: Path, map_path: Path) -> tuple[SessionsFile, SessionMap]:
     """The sessions of a file by its map. Raises UsageError with a line for each mistake."""
     try:
-        how = load_map(_bytes_of(map_path).decode())
-        file = read_sessions(_bytes_of(path).decode(how.file.encoding), how)
+        how = load_map(_text_of(map_path, "utf-8"))
+        file = read_sessions(_text_of(path, how.file.encoding), how)
     except MapError as error:
         raise UsageError("\n".join(f"{map_path} {mistake}" for mistake in error.mistakes)) from None
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path} or {map_path} is not {error.encoding}: say encoding in [file] of the map") from None
     if not file.sessions:
         reasons = "; ".join(f"{row}" for row in file.not_livable[:3]) or "it has no rows"
         raise UsageError(f"{path} holds no session that could be lived: {reasons}")
     return file, how
 
 
-def _bytes_of(path: Path) -> bytes:
+def _text_of(path: Path, encoding: str) -> str:
     try:
-        return path.read_bytes()
+        return path.read_bytes().decode(encoding)
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{path} is not written in {encoding}; the map says a file's encoding in [file]") from None
 
 
 def _own_installation(asked: Asked, file: SessionsFile, how: SessionMap) -> Installation:
@@ -228,4 +256,6 @@ def _plain(report: Report) -> str:
 
 
 def _tell(what: str) -> None:
-    print(what, file=sys.stderr, flush=True)
+    """Progress, for a terminal only."""
+    if sys.stderr.isatty():
+        print(what, file=sys.stderr, flush=True)

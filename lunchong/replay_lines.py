@@ -163,7 +163,7 @@ class Lines:
             line.fell()
 
     def _check_clock(self, notice: bytes) -> None:
-        """Service time never goes back, and where it is past the file's times, those would be taken for a wrong clock."""
+        """Service time never goes back; where it is past the file's times, those would be taken for a wrong clock."""
         try:
             clock = msgspec.json.decode(notice, type=ServiceNotice).clock
         except msgspec.MsgspecError:
