@@ -43,7 +43,7 @@ class DuckStore:
             for table, rows in (("pile", batch.pile), ("station", batch.station), ("event", batch.event)):
                 _append(cursor, table, [(batch.spool, batch.no, *row) for row in rows])
             _replace(cursor, "session", batch.sessions, batch.withdrawn)
-            _replace(cursor, "dead_letter", batch.dead)
+            _replace(cursor, "dead_letter", batch.dead, batch.revived)
             found_skewed = _mark_skewed(cursor, batch)
             marked = self._dirty.mark(cursor, batch, found_skewed)
             if drained is None:
