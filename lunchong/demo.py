@@ -22,7 +22,7 @@ from lunchong.errors import UsageError, UserError
 from lunchong.live_clock import demo_begin_ms
 from lunchong.serve import Installation, Timing
 from lunchong.settings import EMBEDDED, Settings, read
-from lunchong.stopping import asked_to_stop
+from lunchong.stopping import asked_to_stop, end_soon
 from lunchong.street import Street
 from lunchong.summary import Screen, screen
 from lunchong.tally import Tally, read_ranges, tally
@@ -30,7 +30,7 @@ from lunchong.web import bound_port
 from simulators.scenarios.neighbourhood import neighbourhood
 
 LAST_ACKS_S = 10.0
-STOP_S = 2.0
+STOP_S = 1.0
 """How long the street may take to end when somebody waits at the keyboard."""
 DRAIN_S = 30.0
 DEFAULT_MQTT_PORT = 1883
@@ -96,9 +96,11 @@ def play(run: Run, *, data_dir: Path | None, config: Path | None, port: int | No
         street = Street(_street_arguments(run.place, installation), settings.data_dir / "street.log")
         ending.callback(lambda: street.stop(STOP_S))
         look = ending.enter_context(screen(as_json=run.as_json))
-        in_time = _show(run, installation, street, look, asked)
-        if in_time:
-            print(_text(_end(installation, street, began_ms), run.as_json), flush=True)
+        if not _show(run, installation, street, look, asked):
+            end_soon()
+            return
+        counted = _end(installation, street, began_ms)
+    print(_text(counted, run.as_json), flush=True)
 
 
 def _show(run: Run, installation: Installation, street: Street, look: Screen, asked: Event) -> bool:
@@ -120,7 +122,8 @@ def _show(run: Run, installation: Installation, street: Street, look: Screen, as
 
 def _end(installation: Installation, street: Street, began_ms: int) -> Tally:
     """Let the street come to rest, wait until the store has everything, and count."""
-    figures = street.stop(LAST_ACKS_S + 3 * STOP_S)
+    alerts = len(installation.conditions())
+    figures = street.stop(LAST_ACKS_S + 5.0)
     deadline_s = time.monotonic() + DRAIN_S
     while installation.worker.status().spool_rows and time.monotonic() < deadline_s:
         time.sleep(0.05)
@@ -132,7 +135,7 @@ def _end(installation: Installation, street: Street, began_ms: int) -> Tally:
         dropped=dropped,
         resent=figures.resent,
         since_ms=began_ms,
-        alerts=len(installation.conditions()),
+        alerts=alerts,
     )
 
 

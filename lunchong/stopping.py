@@ -8,6 +8,16 @@ import threading
 from types import FrameType
 
 
+AT_MOST_S = 4.0
+
+
+def end_soon() -> None:
+    """Whoever pressed Ctrl-C waits no longer than `AT_MOST_S` for an end in order; what is kept bears a sudden one."""
+    last = threading.Timer(AT_MOST_S, os._exit, [128 + signal.SIGINT])
+    last.daemon = True
+    last.start()
+
+
 def asked_to_stop() -> threading.Event:
     """An event that SIGINT, SIGTERM or SIGHUP sets. To be called once, from the main thread."""
     asked = threading.Event()
