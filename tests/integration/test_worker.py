@@ -1,0 +1,298 @@
+"""Ingest over a real broker, a real spool and a real store: what a device, a reader and an operator see of it."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ingest.assets import ConnectorSpec, Device, Inventory, Name, Site
+from ingest.clock import ServiceClock, rfc3339
+from ingest.facts import Batch
+from ingest.store import StoreUnavailable
+from ingest.store_duckdb import DuckStore
+from ingest.worker import IngestSettings, IngestWorker
+from lunchong.live_clock import LiveClock, wall_ms
+from tests.brokers import WITNESS, Client, Nats, password_of, until
+
+PILE = Device(site="jn-01", id="pile-1", kind="pile", connectors=(ConnectorSpec(1), ConnectorSpec(2)))
+STATION = Device(site="jn-01", id="station-1", kind="station", seats=10)
+SITE = Site(id="jn-01", name=Name("静安", "Jing'an"), lat=31.2, lon=121.4)
+INVENTORY = Inventory(sites={SITE.id: SITE}, devices={PILE.name: PILE, STATION.name: STATION})
+
+
+class AwayStore(DuckStore):
+    """The real store, that can be made to take nothing."""
+
+    away = False
+
+    def write(self, batch: Batch) -> None:
+        if self.away:
+            raise StoreUnavailable("the store is away", retry_s=0.05)
+        super().write(batch)
+
+
+class Running:
+    """An ingest worker on a broker, a client that speaks for every device, and one that hears everything."""
+
+    def __init__(self, broker: Nats, folder: Path) -> None:
+        self.broker, self.folder = broker, folder
+        self.client_id = f"ingest-{uuid.uuid4().hex}"
+        self.inventory = INVENTORY
+        self.store = AwayStore(folder / "facts.duckdb")
+        self.start()
+        self.device = Client(broker.url, "jn-01/+").__enter__()
+        self.reader = Client(broker.url, WITNESS).__enter__()
+        self.reader.subscribe("lunchong/v1/#")
+
+    def start(self) -> None:
+        settings = IngestSettings(
+            data_dir=self.folder, mqtt_url=self.broker.url, username="service/ingest",
+            password=password_of("service/ingest"), client_id=self.client_id,
+        )  # fmt: skip
+        now_ms = wall_ms()
+        self.worker = IngestWorker(settings, self.inventory, self.store, LiveClock(ServiceClock(now_ms, now_ms)))
+        self.worker.start()
+        until(lambda: self.worker.connected)
+
+    def restart(self) -> None:
+        self.worker.stop()
+        self.start()
+
+    def close(self) -> None:
+        self.device.__exit__()
+        self.reader.__exit__()
+        self.worker.stop()
+        self.store.close()
+
+    def say(self, seq: int, *, device: str = "pile-1", boot: str = "boot-a", ago_s: float = 0, **said: object) -> None:
+        ts = rfc3339(wall_ms() - round(ago_s * 1000))
+        message = {"v": 1, "boot": boot, "seq": seq, "ts": ts, **said}
+        self.device.publish(f"lunchong/v1/jn-01/{device}/telemetry", json.dumps(message))
+
+    def state_is(self, seq: int, state: str, connector: int = 1, **more: object) -> None:
+        self.say(seq, kind="connector", connector=connector, state=state, **more)
+
+    def meter(self, seq: int, energy_kwh: float, power_kw: float = 7.0, **more: object) -> None:
+        self.say(
+            seq,
+            kind="meter",
+            connector=1,
+            power_kw=power_kw,
+            energy_kwh=energy_kwh,
+            current_a=30,
+            voltage_v=230,
+            **more,
+        )
+
+    def status(self, boot: str, boots: list[dict[str, object]], last_seq: int = 0, device: str = "pile-1") -> None:
+        said = {"v": 1, "boot": boot, "online": True, "ts": rfc3339(wall_ms()), "interval_s": 60, "last_seq": last_seq}
+        self.device.publish(f"lunchong/v1/jn-01/{device}/status", json.dumps(said | {"boots": boots}), retain=True)
+
+    def heard(self, leaf: str, device: str = "pile-1") -> list[dict[str, object]]:
+        topic = f"lunchong/v1/jn-01/{device}/{leaf}"
+        return [json.loads(m.payload) for m in self.reader.heard if m.topic == topic and m.payload]
+
+    def notices(self) -> list[dict[str, object]]:
+        return [json.loads(m.payload) for m in self.reader.heard if m.topic.endswith("service/ingest")]
+
+    def state(self, device: str = "pile-1") -> dict[str, object]:
+        return (self.heard("state", device) or [{}])[-1]
+
+    def connector(self) -> dict[str, object]:
+        connectors = self.state().get("connectors")
+        return connectors[0] if isinstance(connectors, list) and connectors else {}
+
+    def acked(self, boot: str = "boot-a") -> set[int]:
+        acks = [ack for ack in self.heard("ack") if ack["boot"] == boot]
+        return {seq for ack in acks for lo, hi in ack["ranges"] for seq in range(lo, hi + 1)}  # type: ignore[attr-defined]
+
+    def conditions(self) -> set[str]:
+        return {str(c["code"]) for c in self.state().get("conditions", [])}  # type: ignore[attr-defined]
+
+    def stored(self) -> int:
+        self.worker.wait_drained(5.0)
+        return sum(rows for *_run, rows in self.store.stored())
+
+
+@pytest.fixture
+def running(nats: Nats, tmp_path: Path) -> Iterator[Running]:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    running = Running(nats, folder)
+    yield running
+    running.close()
+
+
+def test_what_a_pile_says_is_acknowledged_shown_and_stored(running: Running) -> None:
+    running.meter(1, 100.0, power_kw=0.0)
+    running.state_is(2, "charging", token="K7Q2")
+    running.meter(3, 101.5)
+    until(lambda: running.acked() == {1, 2, 3})
+    until(lambda: running.connector().get("power_kw") == 7.0)
+    connector = running.connector()
+    assert connector["state"] == "charging"
+    assert connector["session"]["energy_kwh"] == 1.5  # type: ignore[index]
+    assert "K7Q2" not in json.dumps([m.payload for m in running.reader.heard if m.topic.endswith(("state", "session"))])
+    assert running.stored() == 3
+
+
+def test_a_session_is_told_as_it_opens_ends_and_closes(running: Running) -> None:
+    for seq, state in enumerate(["charging", "finishing", "available"], start=1):
+        running.state_is(seq, state)
+    until(lambda: len(running.heard("session")) == 3)
+    assert [told["event"] for told in running.heard("session")] == ["opened", "charge_ended", "closed"]
+    running.worker.wait_drained(5.0)
+    [session] = running.store.sessions().items
+    assert session.ended_ms is not None
+
+
+def test_a_station_shows_the_latest_of_each_instrument(running: Running) -> None:
+    running.say(1, device="station-1", kind="climate", indoor_c=27.1, indoor_rh_pct=58)
+    running.say(2, device="station-1", kind="amenity", name="water", ok=False, note="<b>leaks</b>")
+    until(lambda: "amenities" in running.state("station-1").get("station", {}))  # type: ignore[operator]
+    station = running.state("station-1")["station"]
+    assert station["climate"]["indoor_c"] == 27.1  # type: ignore[index]
+    assert station["amenities"]["water"]["note"] == "<b>leaks</b>"  # type: ignore[index]
+
+
+def test_a_restart_goes_on_where_it_stood(running: Running) -> None:
+    running.state_is(1, "charging")
+    running.meter(2, 50.0)
+    until(lambda: running.connector().get("energy_kwh") == 50.0)
+    before = running.state()
+    running.restart()
+    until(lambda: running.state()["rev"] != before["rev"])
+    assert running.state()["rev"] > before["rev"]  # type: ignore[operator]
+    assert running.connector()["session"] == before["connectors"][0]["session"]  # type: ignore[index]
+    running.meter(2, 50.0)
+    running.meter(3, 53.0)
+    until(lambda: running.connector().get("energy_kwh") == 53.0)
+    assert running.stored() == 3
+    assert next(a for a in running.worker.accounts() if a.device == "pile-1").duplicate == 1
+
+
+def test_a_late_or_replayed_message_is_stored_and_does_not_set_the_state_back(running: Running) -> None:
+    running.state_is(1, "charging", ago_s=120)
+    running.state_is(3, "available")
+    until(lambda: running.connector().get("state") == "available")
+    running.state_is(2, "suspended", ago_s=60, suspended_by="ev")
+    until(lambda: running.acked() == {1, 2, 3})
+    running.meter(4, 9.0)
+    until(lambda: running.connector().get("energy_kwh") == 9.0)
+    assert running.connector()["state"] == "available"
+    assert running.stored() == 4
+
+
+def test_a_boot_used_again_is_kept_apart_and_said(running: Running) -> None:
+    running.meter(1, 10.0)
+    running.meter(2, 11.0)
+    until(lambda: running.acked() == {1, 2})
+    running.meter(1, 90.0)
+    running.meter(2, 91.0)
+    until(lambda: running.stored() == 4)
+    until(lambda: "boot_reuse" in running.conditions())
+    assert {boot for _site, _device, boot, *_run in running.store.stored()} == {"boot-a", "boot-a~2"}
+    assert running.connector()["energy_kwh"] == 91.0
+
+
+def test_what_never_came_of_an_ended_boot_is_reported_lost(running: Running) -> None:
+    running.status("boot-a", [])
+    running.meter(1, 10.0)
+    running.meter(4, 12.0)
+    running.status("boot-b", [{"boot": "boot-a", "last_seq": 5, "dropped_ranges": [[2, 2]]}])
+    until(lambda: "messages_dropped" in running.conditions())
+    assert "messages_lost" not in running.conditions(), "the device still keeps them"
+    running.status("boot-b", [])
+    until(lambda: "messages_lost" in running.conditions())
+    [account] = [a for a in running.worker.accounts() if a.device == "pile-1"]
+    assert (account.lost, account.dropped, account.hole) == (2, 1, 0)
+
+
+def test_a_wrong_clock_is_set_right_and_said(running: Running) -> None:
+    said = {"v": 1, "boot": "boot-a", "online": True, "ts": rfc3339(wall_ms() + 3 * 86_400_000), "interval_s": 60}
+    running.device.publish("lunchong/v1/jn-01/pile-1/status", json.dumps(said), retain=True)
+    running.meter(1, 10.0, ago_s=-3 * 86_400)
+    until(lambda: "clock_skew" in running.conditions())
+    assert running.state()["clock_skew_s"] == pytest.approx(3 * 86_400, abs=60)
+    running.stored()
+    [row] = [row for row in running.store.latest() if row["device"] == "pile-1"]
+    assert row["skewed"] is True
+    assert abs(int(row["at_ns"] or 0) // 1_000_000 - wall_ms()) < 60_000
+
+
+def test_a_device_that_goes_is_shown_offline_by_its_will(running: Running) -> None:
+    running.status("boot-a", [])
+    until(lambda: running.state().get("online") is True)
+    will = json.dumps({"v": 1, "boot": "boot-a", "online": False})
+    running.device.publish("lunchong/v1/jn-01/pile-1/status", will, retain=True)
+    until(lambda: running.state()["online"] is False)
+    assert "offline" in running.conditions()
+
+
+def test_a_store_that_is_away_loses_nothing_and_is_said(running: Running) -> None:
+    running.store.away = True
+    running.meter(1, 10.0)
+    until(lambda: running.acked() == {1})
+    until(lambda: "store_unavailable" in {condition.code for condition in running.worker.status().conditions})
+    assert running.worker.status().spool_rows == 1
+    running.restart()
+    running.store.away = False
+    until(lambda: running.stored() == 1)
+    until(lambda: running.worker.status().conditions == [])
+
+
+def test_a_full_disk_holds_the_devices_and_recovers(running: Running) -> None:
+    database = running.worker._spool._db
+    with running.worker._lock:
+        pages = database.execute("PRAGMA page_count").fetchone()[0]
+        database.execute(f"PRAGMA max_page_count = {pages}")
+    said = [
+        {"v": 1, "boot": "boot-a", "seq": seq, "ts": rfc3339(wall_ms()), "kind": "fault", "code": uuid.uuid4().hex,
+         "severity": "info", "cleared": True, "note": uuid.uuid4().hex * 6}
+        for seq in range(1, 401)
+    ]  # fmt: skip
+    running.device.publish("lunchong/v1/jn-01/pile-1/telemetry", json.dumps(said), qos=0)
+    until(lambda: not running.worker.status().accepting)
+    until(lambda: running.notices()[-1]["accepting"] is False)
+    assert running.acked() == set()
+    with running.worker._lock:
+        database.execute("PRAGMA max_page_count = 1000000")
+    until(lambda: running.worker.status().accepting)
+    until(lambda: running.acked() == set(range(1, 401)))
+    assert running.stored() == 400
+
+
+def test_a_dead_letter_is_taken_after_the_inventory_was_mended(running: Running) -> None:
+    ghost = Device(site="jn-01", id="pile-2", kind="pile", connectors=(ConnectorSpec(1),))
+    running.say(1, device="pile-2", kind="connector", connector=1, state="available")
+    running.state_is(1, "charging", connector=9)
+    until(lambda: running.stored() == 0 and len(running.store.dead_letters()) == 2)
+    mended = Device(site="jn-01", id="pile-1", kind="pile", connectors=(ConnectorSpec(1), ConnectorSpec(9)))
+    running.worker.reload_inventory(
+        Inventory(sites=INVENTORY.sites, devices={PILE.name: mended, STATION.name: STATION, ghost.name: ghost})
+    )
+    ids = [letter.id for letter in running.store.dead_letters()]
+    assert running.worker.retry_dead(ids) == (2, 0)
+    assert running.store.dead_letters() == []
+    assert running.stored() == 2
+    assert running.worker.retry_dead(ids) == (0, 2), "a letter that is gone cannot be tried again"
+
+
+def test_a_device_that_left_the_inventory_is_no_longer_shown(running: Running) -> None:
+    running.meter(1, 10.0)
+    until(lambda: running.state())
+    running.worker.reload_inventory(Inventory(sites=INVENTORY.sites, devices={STATION.name: STATION}))
+    topic = "lunchong/v1/jn-01/pile-1/state"
+    until(lambda: [m.payload for m in running.reader.heard if m.topic == topic][-1] == "")
+
+
+def test_states_come_back_after_the_broker_lost_its_line(running: Running) -> None:
+    running.meter(1, 10.0)
+    until(lambda: running.state())
+    count = len(running.heard("state"))
+    running.worker._bus._client.hang_up()
+    until(lambda: len(running.heard("state")) > count)
