@@ -20,7 +20,11 @@ def distance_m(lat: float, lon: float, to_lat: float, to_lon: float) -> float:
 
 def walk_min(metres: float, slow: bool = False) -> int:
     """Minutes on foot: the great circle with a detour of 1.3, at 80 m a minute, or 48 for elders."""
-    return ceil(metres * DETOUR / (SLOW_PACE_M_MIN if slow else PACE_M_MIN))
+    return ceil(metres * DETOUR / pace_m_min(slow))
+
+
+def pace_m_min(slow: bool) -> float:
+    return SLOW_PACE_M_MIN if slow else PACE_M_MIN
 
 
 def snapped(lat: float, lon: float) -> tuple[float, float]:

@@ -71,9 +71,7 @@ class _Facts(Collector):
         yield GaugeMetricFamily("lunchong_ingest_accepting", "1 while telemetry is taken", int(status.accepting))
         yield GaugeMetricFamily("lunchong_spool_rows", "Messages that wait for the store", status.spool_rows)
         yield GaugeMetricFamily("lunchong_spool_bytes", "Their size", status.spool_bytes)
-        yield GaugeMetricFamily(
-            "lunchong_spool_age_seconds", "Age of the oldest of them, in service time", status.spool_age_s
-        )
+        yield GaugeMetricFamily("lunchong_spool_age_seconds", "Age of the oldest, service time", status.spool_age_s)
         conditions = GaugeMetricFamily("lunchong_condition", "1 while it holds", labels=["code", "severity"])
         for code, severity in sorted({(condition.code, condition.severity) for condition in status.conditions}):
             conditions.add_metric([code, severity], 1)

@@ -7,7 +7,7 @@ from typing import Protocol, Self, TypeVar
 
 from msgspec import Struct
 
-from api.geo import distance_m, walk_min
+from api.geo import DETOUR, distance_m, pace_m_min, walk_min
 
 
 class Placed(Protocol):
@@ -28,6 +28,11 @@ class Walk(Struct, frozen=True):
     lon: float
     minutes: int = 15
     slow: bool = False
+
+    @property
+    def reach_m(self) -> int:
+        """As the crow flies."""
+        return round(self.minutes * pace_m_min(self.slow) / DETOUR)
 
     def to(self, thing: Placed) -> int:
         return walk_min(distance_m(self.lat, self.lon, thing.lat, thing.lon), self.slow)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from api.schemas import Price, TariffBand
+from api.schemas import Price, TariffBand, Text
 
 SHANGHAI_RESIDENTIAL = Price(
     currency="CNY",
@@ -11,7 +11,7 @@ SHANGHAI_RESIDENTIAL = Price(
         TariffBand(start="22:00", end="06:00", per_kwh=0.307),
     ],
     service_per_kwh=None,
-    source="Shanghai residential time-of-use tariff, first tier",
+    source=Text(zh="上海居民分时电价第一档", en="Shanghai residential time-of-use tariff, first tier"),
     valid_from="2012-07-01",
 )
 """The service fee is the operator's, and is null until an operator says it."""

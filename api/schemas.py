@@ -38,7 +38,7 @@ class Price(Answer):
     currency: str = Field(examples=["CNY"])
     energy: list[TariffBand]
     service_per_kwh: float | None
-    source: str
+    source: Text
     valid_from: str = Field(examples=["2022-01-01"])
 
 

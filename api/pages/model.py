@@ -40,6 +40,10 @@ class Overview(Struct, frozen=True):
         return sum(site.summary.available for site in self.free)
 
     @property
+    def plugs_unknown(self) -> int:
+        return sum(site.summary.unknown for site in [*self.free, *self.full])
+
+    @property
     def nearest_min(self) -> int | None:
         return min((site.walk_min for site in self.free if site.walk_min is not None), default=None)
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from hashlib import blake2b
 from pathlib import Path
 from urllib.parse import urlencode
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from xstatic.pkg import leaflet
 
 HERE = Path(__file__).parent
@@ -27,6 +28,11 @@ def _query(**values: object) -> Markup:
     return Markup(urlencode({key: value for key, value in values.items() if value not in (None, "")}))  # noqa: S704
 
 
+def _code(text: str) -> Markup:
+    """Backticks of a docstring as code."""
+    return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704
+
+
 _digests = {
     path.name: blake2b(path.read_bytes(), digest_size=6).hexdigest() for path in STATIC.iterdir() if path.is_file()
 }
@@ -37,6 +43,7 @@ _templates = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
+_templates.filters["code"] = _code
 _templates.globals.update(static=_static, query=_query)
 
 

@@ -33,7 +33,7 @@ router = APIRouter(include_in_schema=False)
 HEADERS = {"Cache-Control": "no-cache", "Vary": "Accept-Language"}
 STREAM = "/api/v1/availability/stream"
 SPOKEN = re.compile(
-    "age_|never|just_now|live|not_live|updated|lost|nearest|sites_full|status_|state_|now_kw|locat|map|demo_clock"
+    "age_|never|just_now|live|not_live|updated|lost|nearest|none_known|sites_full|status_|state_|now_kw|locat|map|demo_clock"
 )
 """The words that the script needs."""
 
@@ -100,7 +100,7 @@ def index(ctx: Ctx, say: Say, form: Form) -> HTMLResponse:
         view=overview(picture, walk),
         places=places(inventory),
         oldest=oldest,
-        page_data=_script(ctx, say, STREAM + query, _map(inventory, say, here)),
+        page_data=_script(ctx, say, STREAM + query, _map(inventory, say, walk)),
     )
 
 
@@ -180,10 +180,12 @@ def _script(ctx: ApiContext, say: Speaker, stream: str, chart: dict[str, object]
     )
 
 
-def _map(inventory: Inventory, say: Speaker, here: tuple[float, float] | None) -> dict[str, object]:
+def _map(inventory: Inventory, say: Speaker, walk: Walk | None) -> dict[str, object]:
     return {
         "leaflet": LEAFLET_AT,
-        "you": here,
+        "you": (walk.lat, walk.lon) if walk else None,
+        "minutes": walk.minutes if walk else None,
+        "reach_m": walk.reach_m if walk else None,
         "sites": [[s.id, s.lat, s.lon, s.name.in_language(say.language)] for s in inventory.sites.values()],
         "compounds": [[c.lat, c.lon, c.name.in_language(say.language)] for c in inventory.compounds.values()],
     }

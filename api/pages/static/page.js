@@ -78,6 +78,7 @@ function setSite(site) {
     }
     if (element.classList.contains("card")) place(element, site.summary.available > 0);
   }
+  setPin(site.site, site.summary);
 }
 
 function place(card, free) { // a site that has no plug left goes to the other list, and back
@@ -96,9 +97,11 @@ function setHeadline() {
   const walks = [...free.children].map((card) => card.dataset.walk).filter(Boolean).map(Number);
   text(byId("plugs-free"), String(count));
   show(byId("some-free"), count > 0);
-  show(byId("none-free"), count === 0);
-  const comma = page.language === "zh" ? "," : ", ";
-  text(byId("nearest"), walks.length ? comma + say("nearest", { n: Math.min(...walks) }) : "");
+  const unknown = [...document.querySelectorAll(".card.site .count.unknown b")].reduce((sum, b) => sum + Number(b.textContent), 0);
+  show(byId("none-free"), count === 0 && unknown === 0);
+  show(byId("none-known"), count === 0 && unknown > 0);
+  text(byId("none-known"), say("none_known", { n: unknown }));
+  text(byId("nearest"), walks.length ? say("nearest", { n: Math.min(...walks) }) : "");
   const full = byId("sites-full").children.length;
   show(byId("full"), full > 0);
   text(byId("full-count"), say("sites_full", { n: full }));
@@ -208,23 +211,39 @@ const loaded = (element) => new Promise((done, failed) => {
   document.head.append(element);
 });
 
+const pins = new Map();
+function setPin(site, summary) { // a count where something is free; a ring where it is not known
+  const pin = pins.get(site);
+  if (!pin) return;
+  text(pin, summary.available ? String(summary.available) : "");
+  pin.className = `pin ${summary.available ? "free" : summary.unknown ? "unknown" : "full"}`;
+}
+
+function placePin([id, lat, lon, name], drawn) {
+  const pin = Object.assign(document.createElement("span"), { className: "pin station" });
+  pins.set(id, pin);
+  return L.marker([lat, lon], { icon: L.divIcon({ html: pin, className: "pin-place", iconSize: [30, 30] }), alt: name, title: name })
+    .on("click", () => { location.href = `/sites/${id}?lang=${page.language}`; })
+    .addTo(drawn);
+}
+
 async function drawMap() { // no tiles: nothing is asked of anybody else
-  const { leaflet } = page.map;
+  const { leaflet, you, compounds, reach_m: reach } = page.map;
   await loaded(Object.assign(document.createElement("link"), { rel: "stylesheet", href: `${leaflet}/leaflet.css` }));
   await loaded(Object.assign(document.createElement("script"), { src: `${leaflet}/leaflet.js` }));
-  const drawn = L.map("map", { attributionControl: false, preferCanvas: false });
+  const drawn = L.map("map", { attributionControl: false });
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
-  for (const [lat, lon, name] of page.map.compounds)
-    L.circleMarker([lat, lon], { radius: 4, weight: 0, fillOpacity: 0.45, fillColor: colour("grey") }).bindTooltip(name).addTo(drawn);
-  const circles = page.map.sites.map(([id, lat, lon, name]) => {
-    const free = Number(sites.get(id)?.[0]?.dataset.free ?? 0);
-    const circle = L.circleMarker([lat, lon], { radius: 10, weight: 2, color: colour("card"), fillOpacity: 1, fillColor: colour(free ? "free" : "grey") });
-    return circle.bindTooltip(`${name} · ${free}`).on("click", () => { location.href = `/sites/${id}?lang=${page.language}`; }).addTo(drawn);
-  });
-  if (page.map.you) circles.push(L.circleMarker(page.map.you, { radius: 7, color: colour("ink"), fillColor: colour("warn") , fillOpacity: 1 }).bindTooltip(say("map_you")).addTo(drawn));
-  const bounds = L.featureGroup(circles).getBounds();
-  if (bounds.isValid()) drawn.fitBounds(bounds.pad(0.1));
+  for (const [lat, lon, name] of compounds)
+    L.circleMarker([lat, lon], { radius: 4, weight: 0, fillOpacity: 0.5, fillColor: colour("grey") }).bindTooltip(name).addTo(drawn);
+  const shown = page.map.sites.map((site) => placePin(site, drawn));
+  if (you) {
+    L.circle(you, { radius: reach, weight: 1, color: colour("free"), fillOpacity: 0.06 }).bindTooltip(say("map_reach", { n: page.map.minutes })).addTo(drawn);
+    shown.push(L.circleMarker(you, { radius: 8, weight: 3, color: colour("ink"), fillColor: colour("card"), fillOpacity: 1 }).bindTooltip(say("map_you")).addTo(drawn));
+  }
+  if (shown.length) drawn.fitBounds(L.featureGroup(shown).getBounds().pad(0.05));
   else drawn.setView([31.23, 121.47], 15);
   L.control.scale({ imperial: false }).addTo(drawn);
+  const answer = await (await fetch("/api/v1/availability")).json();
+  answer.sites.forEach((site) => setPin(site.site, site.summary));
   return drawn;
 }
