@@ -1,0 +1,38 @@
+"""The street's files against the store: what is lost, what is there twice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from ingest.store_duckdb import DuckStore
+from lunchong.tally import Tally, read_ranges, tally
+from tools.faults.outcome import Outcome
+from tools.faults.stage import Street
+
+
+@contextmanager
+def opened(data: Path) -> Iterator[DuckStore]:
+    """The store of a data folder on which nothing runs any more."""
+    with closing(DuckStore(data / "facts.duckdb")) as store:
+        yield store
+
+
+def counted(outcome: Outcome, data: Path, street: Street, resent: int = 0) -> Tally:
+    """Compare, and note the figures in the outcome."""
+    with opened(data) as store:
+        found = tally(
+            store,
+            sent=read_ranges(street.sent),
+            acked=read_ranges(street.acked),
+            dropped=read_ranges(street.dropped),
+            resent=resent,
+            since_ms=0,
+            alerts=0,
+        )
+    outcome.count(found.lost, found.duplicates)
+    outcome.must(found.acked > 0, "nothing was acknowledged at all")
+    for name in ("sent", "acked", "stored", "resent", "dropped"):
+        outcome.figures[name] = int(outcome.figures.get(name, 0)) + getattr(found, name)  # type: ignore[call-overload]
+    return found

@@ -1,0 +1,220 @@
+"""The stage of a fault: a data folder, a broker, `lunchong serve` and `lunchong simulate`, processes of their own."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Self
+from urllib.error import URLError
+from urllib.request import urlopen
+
+import msgspec
+
+from ingest.assets import ConnectorSpec, Device, Inventory, Name, Site
+from ingest.broker import EmbeddedBroker
+from ingest.credentials import nats_config
+from ingest.enrolments import Enrolments
+from ingest.inventory import dump
+from ingest.tied import tied
+from lunchong.control import RemoteOffice
+from lunchong.office import Health
+from tools.faults.outcome import NotInTime, until
+
+START_S = 90.0
+DRAIN_S = 60.0
+LAST_ACKS_S = 30.0
+SERVICES = ("ingest", "api")
+
+
+class Ready(msgspec.Struct):
+    """`ready.json` of a data folder."""
+
+    pid: int
+    http: str
+    mqtt: str
+
+
+class Figures(msgspec.Struct):
+    """The last line of `lunchong simulate --json`."""
+
+    sent: int
+    acked: int
+    resent: int
+    dropped: int
+    garbage: int
+
+
+def place(sites: int = 4, piles: int = 50) -> Inventory:
+    """Sites with piles of two connectors, and a station each."""
+    devices = [
+        Device(site=f"site-{s}", id=f"pile-{p:03d}", kind="pile", connectors=(ConnectorSpec(1), ConnectorSpec(2)))
+        for s in range(sites)
+        for p in range(piles)
+    ]
+    devices += [Device(site=f"site-{s}", id="station", kind="station", seats=8) for s in range(sites)]
+    return Inventory(
+        sites={
+            f"site-{s}": Site(id=f"site-{s}", name=Name(f"场地{s}", f"Site {s}"), lat=31.23, lon=121.47)
+            for s in range(sites)
+        },
+        devices={device.name: device for device in devices},
+    )
+
+
+class Stage:
+    """Everything that is started here has ended, and its folder is gone, when the block is left."""
+
+    def __init__(self, inventory: Inventory, folder: Path | None = None) -> None:
+        self.inventory = inventory
+        self.ending = ExitStack()
+        self.folder = folder or Path(self.ending.enter_context(tempfile.TemporaryDirectory(prefix="lunchong-faults-")))
+        self.data = self.folder / "data"
+        self.data.mkdir(exist_ok=True)
+        (self.data / "inventory.toml").write_text(dump(inventory), encoding="utf-8")
+        self.enrolments = Enrolments(self.data / "credentials.json")
+        for service in SERVICES:
+            self.enrolments.service(service)
+        self.gateways = dict(self.enrolments.enroll_gateway(site) for site in inventory.sites)
+        self.credentials = self.folder / "gateways.json"
+        logins = [{"username": name, "password": password} for name, password in self.gateways.items()]
+        self.credentials.write_bytes(msgspec.json.encode(logins))
+        self.settings = {"LUNCHONG_HTTP_PORT": "0", "LUNCHONG_MQTT_LISTEN": "127.0.0.1:0"}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.ending.close()
+
+    def own_broker(self) -> EmbeddedBroker:
+        """A broker of the harness, which outlives `serve`."""
+        broker = EmbeddedBroker(self.folder / "broker", ("127.0.0.1", 0))
+        broker.start(
+            nats_config(
+                self.enrolments.credentials,
+                self.inventory,
+                listen=broker.listen,
+                store_dir=broker.store_dir,
+                log_file=broker.log_file,
+            )
+        )
+        self.ending.callback(broker.stop)
+        self.settings["LUNCHONG_MQTT_URL"] = broker.url
+        return broker
+
+    def serve(self, *options: str) -> Server:
+        return Server(self, options)
+
+    def street(self, server: Server, *options: str) -> Street:
+        return Street(self, server.said.mqtt, options)
+
+    def child(self, command: list[str], log: Path, settings: dict[str, str]) -> subprocess.Popen[bytes]:
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("LUNCHONG_")}
+        with log.open("ab") as output:
+            process = subprocess.Popen(tied(command), env=inherited | settings, stdout=output, stderr=output)
+        self.ending.callback(_end, process)
+        return process
+
+
+class Server:
+    """`lunchong serve` on the stage's data folder, ready to be used."""
+
+    def __init__(self, stage: Stage, options: tuple[str, ...]) -> None:
+        self.log = stage.folder / "serve.log"
+        self._data = stage.data
+        self.began_s = time.monotonic()
+        command = [sys.executable, "-m", "lunchong", "serve", "--data", str(stage.data), *options]
+        (stage.data / "ready.json").unlink(missing_ok=True)
+        self.process = stage.child(command, self.log, stage.settings)
+        self.pid = self.process.pid
+        ready = stage.data / "ready.json"
+        until(lambda: ready.exists() or self.process.poll() is not None, START_S, "lunchong serve starts")
+        if self.process.poll() is not None:
+            raise NotInTime(f"lunchong serve ended: {self.log.read_text(encoding='utf-8')[-2_000:]}")
+        self.said = msgspec.json.decode(ready.read_bytes(), type=Ready)
+        until(lambda: _answers(f"{self.said.http}/readyz"), START_S, "lunchong serve is ready")
+
+    def metric(self, name: str) -> float:
+        """The sum of a metric over its labels."""
+        with urlopen(f"{self.said.http}/metrics", timeout=10) as answer:
+            text = answer.read().decode()
+        return sum(float(value) for value in re.findall(rf"^{name}(?:{{.*}})? (\S+)$", text, re.MULTILINE))
+
+    def health(self) -> Health:
+        health = RemoteOffice(self._data).health()
+        assert health is not None
+        return health
+
+    def conditions(self) -> dict[str, str]:
+        """Code and evidence of what holds at ingest or at a device."""
+        return {condition.code: condition.evidence for condition in self.health().conditions}
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def finish(self) -> None:
+        """Stop it in order, once the store has everything that was acknowledged."""
+        until(lambda: self.metric("lunchong_spool_rows") == 0, DRAIN_S, "the spool drains")
+        self.process.terminate()
+        self.process.wait(20)
+
+
+class Street:
+    """`lunchong simulate` as a process; `acked`, `sent` and `dropped` are its range files."""
+
+    def __init__(self, stage: Stage, mqtt: str, options: tuple[str, ...]) -> None:
+        self.acked, self.sent, self.dropped = (stage.folder / f"{name}.csv" for name in ("acked", "sent", "dropped"))
+        self.log = stage.folder / "simulate.log"
+        command = [sys.executable, "-m", "lunchong", "simulate", "--mqtt", mqtt, "--json"]
+        command += ["--inventory", str(stage.data / "inventory.toml"), "--credentials", str(stage.credentials)]
+        command += ["--acked", str(self.acked), "--sent", str(self.sent), "--dropped", str(self.dropped)]
+        self.process = stage.child([*command, *options], self.log, {})
+
+    def acked_bytes(self) -> int:
+        return self.acked.stat().st_size if self.acked.exists() else 0
+
+    def wait_for_acks(self, within_s: float, more_than: int | None = None) -> float:
+        """Until something was acknowledged beyond what the file had (now); how long that took."""
+        began_s, had = time.monotonic(), self.acked_bytes() if more_than is None else more_than
+        until(lambda: self.acked_bytes() > had, within_s, "messages are acknowledged")
+        return time.monotonic() - began_s
+
+    def finish(self) -> Figures:
+        """Stop it, give it the time for its last acks; what it counted."""
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(LAST_ACKS_S)
+        lines = self.log.read_bytes().splitlines()
+        if self.process.returncode or not lines:
+            raise NotInTime(f"lunchong simulate failed: {self.log.read_text(encoding='utf-8')[-2_000:]}")
+        return msgspec.json.decode(lines[-1], type=Figures)
+
+
+def children_of(pid: int) -> list[int]:
+    """The processes that any thread of this one started."""
+    lists = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(child) for file in lists for child in file.read_text(encoding="ascii").split()]
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    with suppress(ProcessLookupError):
+        process.send_signal(signal.SIGCONT)
+    process.terminate()
+    try:
+        process.wait(15)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _answers(url: str) -> bool:
+    with suppress(URLError, OSError), urlopen(url, timeout=5):
+        return True
+    return False
