@@ -106,10 +106,12 @@ def serve(
 def simulate(context: typer.Context) -> None:
     """Simulated devices against any installation, or with --replay a file of real sessions."""
     if any(argument.split("=")[0] == "--replay" for argument in context.args):
-        from lunchong.replay import main as run
-    else:
-        from lunchong.simulate import main as run
-    raise typer.Exit(run(context.args))
+        from lunchong import replay
+
+        raise typer.Exit(replay.main(context.args))
+    from lunchong import simulate as street
+
+    raise typer.Exit(street.main(context.args))
 
 
 @app.command()

@@ -7,7 +7,6 @@ import signal
 import threading
 from types import FrameType
 
-
 AT_MOST_S = 4.0
 
 
