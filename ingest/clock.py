@@ -9,8 +9,8 @@ from msgspec import Struct
 from ingest.messages import ClockReading
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-EARLIEST_MS = 0
-LATEST_MS = 7_258_118_400_000  # 2200-01-01, the first instant that is no time of ours
+LATEST = datetime(2200, 1, 1, tzinfo=UTC)
+"""Times of ours are at or after EPOCH and before this."""
 
 
 class ServiceClock(Struct, frozen=True):

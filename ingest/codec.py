@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import FieldInfo, fields
 
-from ingest.clock import EARLIEST_MS, LATEST_MS, to_ms
+from ingest.clock import EPOCH, LATEST
 from ingest.messages import (
     Ack,
     AnyCommand,
@@ -77,7 +77,7 @@ def decode_telemetry(payload: bytes) -> tuple[list[Telemetry], list[Refused]]:
     if len(messages) > MAX_MESSAGES:
         return [], [Refused("too_large", payload)]
     for message in messages:
-        if not EARLIEST_MS <= to_ms(message.ts) < LATEST_MS:
+        if not EPOCH <= message.ts < LATEST:
             return _decode_slowly(payload)
     return messages, []
 
@@ -137,7 +137,7 @@ def _fits(element: dict[str, object], field: FieldInfo) -> bool:
         value = msgspec.convert(element[field.name], field.type)
     except (msgspec.ValidationError, ValueError, RecursionError):
         return False
-    return field.name != "ts" or EARLIEST_MS <= to_ms(value) < LATEST_MS
+    return field.name != "ts" or EPOCH <= value < LATEST
 
 
 Value = TypeVar("Value")

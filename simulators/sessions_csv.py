@@ -12,7 +12,7 @@ from itertools import product
 
 from msgspec import Struct
 
-from ingest.clock import LATEST_MS, from_ms, to_ms
+from ingest.clock import LATEST, from_ms, to_ms
 from ingest.inventory import Mistake
 from simulators.plugs import FileSession, NotLivable, allot
 from simulators.session_map import Columns, MapError, SessionMap, TimeForm, zone_of
@@ -184,7 +184,7 @@ def _readings(how: TimeForm, said: str, zone: str, fold: str, *, name: str) -> l
                 raise _Unreadable(f"{name} {said!r} was skipped when the clock was set forward")
     except (ValueError, OverflowError) as error:
         raise error if isinstance(error, _Unreadable) else _Unreadable(f"{name} {said!r}: {error}") from None
-    if instants[0] < 0 or instants[-1] >= LATEST_MS:
+    if instants[0] < 0 or instants[-1] >= to_ms(LATEST):
         raise _Unreadable(f"{name} {said!r} is not between 1970 and 2199")
     if fold and len(instants) == 2:
         instants = instants[1:] if fold in how.second else instants[:1]

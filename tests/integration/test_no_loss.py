@@ -192,9 +192,14 @@ class Disturbed(RuleBasedStateMachine):
         for message in list(self.pile.kept.values())[:5]:
             self.ingest.hear(TELEMETRY, encode(message))
 
-    @rule()
-    def the_pile_reboots(self) -> None:
+    @rule(status_heard=st.booleans())
+    def the_pile_reboots(self, status_heard: bool) -> None:
         self.pile.reboot()
+        if status_heard:
+            self.ingest.hear(STATUS, self.pile.status())
+
+    @rule()
+    def the_status_is_said_again(self) -> None:
         self.ingest.hear(STATUS, self.pile.status())
 
     @rule()
