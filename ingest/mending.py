@@ -71,7 +71,8 @@ def refill(memory: DeviceMemory, readings: Iterable[Reading]) -> None:
         first = record.next_seq if boot == record.at_boot else 1
         seqs = [seq for lo, hi in memory.seen[boot] for seq in range(max(lo, first), hi + 1)]
         if seqs:
-            memory.waiting[boot] = {seq: said.get((boot, seq)) for seq in seqs}
+            held = memory.waiting.get(boot, {})
+            memory.waiting[boot] = {seq: said.get((boot, seq)) for seq in seqs} | held
     record.waiting = bool(memory.waiting)
     memory.unfilled = False
 

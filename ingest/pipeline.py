@@ -130,7 +130,10 @@ class Pipeline:
                 self._waiting.discard(name)
 
     def to_mend(self) -> list[DeviceMemory]:
-        """Devices whose sessions must be derived again from what is stored."""
+        """Devices whose sessions must be derived again from what is stored. None while anything is uncommitted: what
+        is in the draft could not be read back."""
+        if not self._draft.empty:
+            return []
         return [memory for memory in self.devices.values() if memory.record.mend_from or memory.unfilled]
 
     def mended(self, memory: DeviceMemory, found: list[Mended]) -> None:

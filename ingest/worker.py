@@ -226,13 +226,13 @@ class IngestWorker:
         if mono_s >= self._forget_due_s:
             self._forget_due_s = mono_s + EXPIRE_EVERY_S
             self._spool.expire(self._pipeline.forget_dead(self._now()))
-        if mono_s >= self._mend_due_s:
-            self._mend_due_s = mono_s + MEND_EVERY_S
-            self._mend()
         if not self._pipeline.empty:
             self._commit(received)
         elif received:
             self._bus.acknowledge(received)
+        if mono_s >= self._mend_due_s:
+            self._mend_due_s = mono_s + MEND_EVERY_S
+            self._mend()
         if self._reconnected:
             self._reconnected = False
             self._teller.tell_all(list(self._pipeline.devices))
