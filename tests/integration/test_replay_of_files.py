@@ -10,10 +10,11 @@ import pytest
 
 from ingest.inventory import dump
 from lunchong.errors import UsageError, UserError
-from lunchong.replay import Asked, all_sessions, read, run
+from lunchong.replay import Asked, all_sessions, main, read, run
 from lunchong.serve import Installation, Timing
 from lunchong.settings import read as read_settings
 from simulators.replay import inventory_of
+from tests.processes import lunchong
 
 ROOT = Path(__file__).parents[2]
 BOULDER = ROOT / "simulators/data/boulder.toml"
@@ -143,3 +144,32 @@ def test_credentials_that_do_not_fit_the_file_are_named(tmp_path):
     credentials.write_text("who knows")
     with pytest.raises(UsageError, match="holds no credentials"):
         run(asked, threading.Event())
+
+
+def test_the_command_ends_with_its_report(tmp_path):
+    files = "--replay", BERLIN[0], "--map", BERLIN[1]
+    done = lunchong("simulate", *files, "--as-fast-as-acked", "--data", tmp_path / "data", "--json")
+    assert done.returncode == 0, done.stderr
+    assert list(json.loads(done.stdout)) == [
+        *("rows", "not_livable", "sessions_file", "sessions_derived", "count_diff_pct", "energy_diff_pct"),
+        *("occupied_median_ratio", "charging_median_ratio", "messages", "seconds", "messages_per_s"),
+    ]
+
+
+def test_a_wrong_command_is_one_line(tmp_path):
+    done = lunchong("simulate", "--replay", "x.csv", "--map", "m.toml", cwd=tmp_path)
+    said = "lunchong: cannot read m.toml: No such file or directory\n"
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", said)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ("--replay x.csv", "the following arguments are required: --map"),
+        ("--replay x.csv --map m.toml --fast", "unrecognized arguments: --fast"),
+        ("--replay x.csv --map m.toml --speed 0", "--speed must be above 0"),
+    ],
+)
+def test_a_wrong_option_is_named(arguments, told):
+    with pytest.raises(UsageError, match=told):
+        main(arguments.split())

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
-from simulators.session_map import MapError, load_map
+from simulators.session_map import Columns, FileForm, MapError, Place, Plugs, TimeForm, load_map
 
-BOULDER = (Path(__file__).parents[2] / "simulators/data/boulder.toml").read_text()
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs/contracts/replay-map.md").read_text(encoding="utf-8")
+BOULDER = (ROOT / "simulators/data/boulder.toml").read_text()
 
 
 def mistakes(text):
@@ -73,3 +76,13 @@ def test_a_fold_column_needs_to_say_which_is_the_second_hour():
     assert mistakes(text) == [
         f"line {line_of(text, 'fold')}: fold needs second in [time]: what the column says of the second hour"
     ]
+
+
+def test_the_map_on_its_page_is_one():
+    [example] = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
+    assert load_map(example).site.id == "hof"
+
+
+@pytest.mark.parametrize("table", [FileForm, Columns, TimeForm, Plugs, Place])
+def test_every_key_of_the_map_is_in_the_docs(table):
+    assert [key for key in table.__struct_fields__ if f"`{key}`" not in PAGE] == []
