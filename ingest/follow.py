@@ -26,7 +26,10 @@ def arrive(memory: DeviceMemory, boot: str, seq: int, said: Reading | None) -> l
     if boot == record.at_boot and seq == record.next_seq:
         record.next_seq += 1
         changed = _live(memory, said) if said is not None else []
-        return changed + _drain(memory) if record.waiting else changed
+        if record.waiting:
+            memory.stuck_ms = None
+            changed += _drain(memory)
+        return changed
     here = (memory.place(record.at_boot), record.next_seq)
     there = (memory.place(boot), seq)
     if there < here:
