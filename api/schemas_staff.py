@@ -1,4 +1,4 @@
-"""Floor 0 · What is reported from the street, and the answers for staff."""
+"""Floor 1 · What is reported from the street, and the answers for staff."""
 
 from __future__ import annotations
 
