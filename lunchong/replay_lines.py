@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -12,12 +13,13 @@ from typing import NamedTuple
 import msgspec
 
 from ingest.clock import ServiceClock, parse_rfc3339, rfc3339
-from ingest.messages import ServiceNotice
+from ingest.messages import AnyCommand, Refusal, ServiceNotice
 from ingest.mqtt import Bus, Inbound
 from ingest.topics import device_topic, service_topic, split_topic
 from lunchong.errors import UsageError, UserError
 from lunchong.live_clock import wall_ms
 from simulators.device import NoLossDevice
+from simulators.orders import Orders
 from simulators.replay import Replay
 
 DAY_MS = 24 * 3_600_000
@@ -65,7 +67,11 @@ class _Line:
             client_id=f"replay-{secrets.token_hex(8)}",
             username=login.username,
             password=login.password,
-            subscriptions=[(device_topic(login.username, "ack"), 0), (INGEST, 1)],
+            subscriptions=[
+                (device_topic(login.username, "ack"), 0),
+                (device_topic(login.username, "cmd"), 1),
+                (INGEST, 1),
+            ],
             on_message=lambda message: heard.put(_Heard(self, message)),
             wall=wall_ms,
             on_connect=lambda: heard.put(_Heard(self, True)),
@@ -105,6 +111,7 @@ class Lines:
         self._heard: SimpleQueue[_Heard] = SimpleQueue()
         self._lines = [_Line(url, login, self._heard) for login in logins]
         self._line_of: dict[str, _Line] = {}
+        self._orders: defaultdict[str, Orders] = defaultdict(Orders)
 
     def start(self) -> None:
         for line in self._lines:
@@ -186,4 +193,13 @@ class Lines:
             for device in line.devices:
                 device.on_service_notice(message.payload)
         elif (named := split_topic(message.topic)) and named[0] in self._replay.devices:
-            self._replay.devices[named[0]].on_ack(message.payload)
+            name, leaf = named
+            if leaf == "ack":
+                self._replay.devices[name].on_ack(message.payload)
+            elif answer := self._orders[name].take(message.payload, _not_in_the_past):
+                line.bus.publish(device_topic(name, "cmd/result"), msgspec.json.encode(answer), 1)
+
+
+def _not_in_the_past(_command: AnyCommand) -> Refusal:
+    """What was recorded cannot be changed by an order of today."""
+    return "unsupported"

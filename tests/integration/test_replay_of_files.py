@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import threading
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from lunchong.replay import Asked, all_sessions, main, read, run
 from lunchong.serve import Installation, Timing
 from lunchong.settings import read as read_settings
 from simulators.replay import inventory_of
+from tests.brokers import until
 from tests.processes import lunchong
 
 ROOT = Path(__file__).parents[2]
@@ -110,6 +113,36 @@ def test_an_installation_that_lives_in_a_later_time_is_left_alone(tmp_path):
         with pytest.raises(UserError, match=r"the file begins on 2024-10-26, but there it is .* with --clock messages"):
             run(asked, threading.Event())
         assert all(account.received == 0 for account in elsewhere.worker.accounts())
+
+
+def test_a_pile_of_the_past_says_that_it_takes_no_orders(tmp_path):
+    folder, stop = tmp_path / "data", threading.Event()
+    living = threading.Thread(target=run, args=(Asked(*BERLIN, speed=1000, data=folder), stop))
+    living.start()
+    try:
+        until(lambda: (folder / "ready.json").exists(), within_s=20)
+        url = json.loads((folder / "ready.json").read_text())["http"]
+        headers = {
+            "Authorization": f"Bearer {(folder / 'admin-token').read_text().strip()}",
+            "Content-Type": "application/json",
+        }
+        order = json.dumps({"type": "stop", "connector": 1, "reason": "test"}).encode()
+        request = urllib.request.Request(f"{url}/api/v1/devices/hof/Saule-Nord/cmd", order, headers)
+        answer = json.loads(until(lambda: answered(request), within_s=20))
+    finally:
+        stop.set()
+        living.join()
+    assert (answer["result"], answer["reason"]) == ("rejected", "unsupported")
+
+
+def answered(request):
+    """The body of the answer, once the device is there to give one."""
+    try:
+        with urllib.request.urlopen(request, timeout=10) as response:
+            return response.read()
+    except urllib.error.HTTPError as early:
+        early.close()
+        return None
 
 
 def test_a_replay_that_is_stopped_says_so_by_its_exit_code(capsys, tmp_path):
