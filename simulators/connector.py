@@ -56,6 +56,8 @@ class Connector:
         self.fallback_kw: float | None = None
         self.reservation: Reservation | None = None
         self.offered_kw = 0.0
+        self.wake_ms = NEVER_MS
+        """When it will change by itself, if nothing happens to it."""
         self._rng = rng
 
     def settle(self, now_ms: int, silent: bool) -> None:
@@ -71,6 +73,7 @@ class Connector:
         self.state, self.suspended_by = self._judge(now_ms)
         charging = self.car is not None and self.state == "charging"
         self.power_kw = self.car.takes_kw(self.offered_kw) if self.car and charging else 0.0
+        self.wake_ms = self._next_change_ms()
 
     def _allowed_kw(self, now_ms: int, silent: bool) -> float:
         """What may be drawn: a limit holds for its time, then its fallback; in silence of the service, the fallback."""
@@ -83,9 +86,7 @@ class Connector:
             return min(most, self.fallback_kw)
         return most
 
-    @property
-    def wake_ms(self) -> int:
-        """When it will change by itself, if nothing happens to it."""
+    def _next_change_ms(self) -> int:
         times = [NEVER_MS]
         if self.state == "preparing" and self.ready_ms > self.at_ms:
             times.append(self.ready_ms)

@@ -64,8 +64,9 @@ class DeviceLine:
         head = _text("MQTT") + bytes((4, flags)) + keepalive_s.to_bytes(2)
         return _packet(CONNECT, head + b"".join(body))
 
-    def subscribe(self, topics: Iterable[str]) -> bytes:
-        body = b"".join(_text(topic) + b"\x01" for topic in topics)
+    def subscribe(self, topics: Iterable[tuple[str, int]]) -> bytes:
+        """Topics with the QoS to hear each at."""
+        body = b"".join(_text(topic) + bytes((qos,)) for topic, qos in topics)
         return _packet(SUBSCRIBE, self._next_id().to_bytes(2) + body)
 
     def publish(self, topic: bytes, payload: bytes, *, retain: bool = False) -> bytes:

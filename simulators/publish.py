@@ -34,6 +34,9 @@ READ_BYTES = 256 * 1024
 UNSENT_LIMIT_BYTES = 2 * 1024 * 1024
 """A line that takes this much no more is given nothing further until it does."""
 INGEST = service_topic("ingest")
+FEW_DEVICES = 500
+"""Up to so many hear commands with QoS 1. In a larger crowd QoS 0 must do, where what is not taken does not come again:
+each filter of QoS 1 is a consumer in NATS, and it makes some fifty a second."""
 
 
 class Credential(Struct, frozen=True):
@@ -86,6 +89,7 @@ class Crowd:
         self._members = {device.name: _Member(device, who, rng) for device, who in devices}
         self._waiting = deque(self._members.values())
         self._connecting = 0
+        self._may_connect_more = False
         self._busy: dict[_Member, None] = {}
         self._swept_s = float("-inf")
         self.muted: set[str] = set()
@@ -117,6 +121,8 @@ class Crowd:
         if now_s - self._swept_s >= SWEEP_EVERY_S:
             self._swept_s = now_s
             self._sweep(now_s)
+        elif self._may_connect_more:
+            self._connect_some(now_s)
         busy, self._busy = self._busy, {}
         for member in busy:
             self._publish_due(member, now_s)
@@ -153,6 +159,7 @@ class Crowd:
         self._connect_some(now_s)
 
     def _connect_some(self, now_s: float) -> None:
+        self._may_connect_more = False
         for _ in range(len(self._waiting)):
             if self._connecting >= CONNECTING_AT_ONCE:
                 return
@@ -187,6 +194,7 @@ class Crowd:
         if member.is_connecting:
             member.is_connecting = False
             self._connecting -= 1
+            self._may_connect_more = True
         if member.sock:
             with suppress(KeyError):
                 self._selector.unregister(member.sock)
@@ -240,8 +248,9 @@ class Crowd:
         if welcome.refusal:
             self._lost(member, f"the broker refused {member.who.username}: {welcome.refusal}")
             return
-        topics = [device_topic(member.device.name, leaf) for leaf in ("ack", "cmd", "turns")]
-        self._send(member, member.line.subscribe([*topics, INGEST]))
+        heard = (("ack", 0), ("cmd", 1 if len(self._members) <= FEW_DEVICES else 0), ("turns", 0))
+        topics = [(member.prefix + leaf, qos) for leaf, qos in heard]
+        self._send(member, member.line.subscribe([*topics, (INGEST, 0)]))
 
     def _stands(self, member: _Member, answer: Subscribed) -> None:
         if answer.refused:
@@ -250,6 +259,7 @@ class Crowd:
         if member.is_connecting:
             member.is_connecting = False
             self._connecting -= 1
+            self._may_connect_more = True
         now_s = self._mono_s()
         member.trouble, member.backoff_s, member.ping_s = "", BACKOFF_S[0], now_s + KEEPALIVE_S / 2
         notice, member.notice = member.notice, None

@@ -28,13 +28,18 @@ class Weather:
 
     def at(self, now_ms: int) -> Air:
         """The air at that time; before the first hour and after the last the file is read again from its other end."""
-        hour, rest_ms = divmod(now_ms + self._shift_ms - self._first_ms, HOUR_MS)
-        before, after = self._hours[hour % len(self._hours)], self._hours[(hour + 1) % len(self._hours)]
-        share = rest_ms / HOUR_MS
+        before, after, share = self._around(now_ms)
         return Air(*(b + (a - b) * share for b, a in zip(before, after, strict=True)))
 
     def temp_c(self, now_ms: int) -> float:
-        return self.at(now_ms).temp_c
+        before, after, share = self._around(now_ms)
+        return before.temp_c + (after.temp_c - before.temp_c) * share
+
+    def _around(self, now_ms: int) -> tuple[Air, Air, float]:
+        """The hours before and after, and how far in between."""
+        hour, rest_ms = divmod(now_ms + self._shift_ms - self._first_ms, HOUR_MS)
+        hours = self._hours
+        return hours[hour % len(hours)], hours[(hour + 1) % len(hours)], rest_ms / HOUR_MS
 
     def mapped(self, day: date | None, start_ms: int) -> Weather:
         """The same weather so laid that `day` is lived on the local day of `start_ms`.
