@@ -12,6 +12,7 @@ from threading import Lock
 
 from msgspec import UNSET, Struct
 
+from api.deadlines import Deadlines
 from api.facts import charged, connector_answer, stale_after_ms, summary
 from api.opening import Opening, opening_of
 from api.prices import SHANGHAI_RESIDENTIAL
@@ -75,7 +76,8 @@ class Board:
         self._charged: set[str] = set()
         self._changed_n: dict[str, int] = {}
         """When each thing (connector, `site:…`, `station:…`) changed last, the latest at the end."""
-        self._look_again_ms = -NEVER_MS
+        self._opening_until_ms = NEVER_MS
+        self._fresh_until = Deadlines()
         self._speed = 1.0
         self._picture = Picture(0, 0, {}, {})
 
@@ -155,8 +157,9 @@ class Board:
         with self._lock:
             if inventory is not self._inventory:
                 self._start_over(inventory)
-            if now.service_ms >= self._look_again_ms or now.speed != self._speed:
+            if now.service_ms >= self._opening_until_ms or now.speed != self._speed:
                 self._all_dirty = True
+            self._dirty |= self._fresh_until.take(now.service_ms)
             if self._all_dirty or self._dirty:
                 self._renew(now)
             return self._picture
@@ -185,6 +188,7 @@ class Board:
         for device in inventory.devices.values():
             self._connectors[device.site] += [f"{device.name}/{spec.id}" for spec in device.connectors]
         self._openings, self._answers, self._charged, self._changed_n = {}, {}, set(), {}
+        self._fresh_until = Deadlines()
         self._picture = Picture(self._picture.epoch + 1, 0, {}, {})
         self._all_dirty = True
 
@@ -192,13 +196,12 @@ class Board:
         everything, self._all_dirty = self._all_dirty, False
         names: Iterable[str] = self._inventory.devices if everything else self._dirty & self._inventory.devices.keys()
         self._dirty, self._speed = set(), now.speed
-        if everything:
-            self._look_again_ms = NEVER_MS
         n = self._picture.n + 1
         touched: set[str] = self._renew_openings(now) if everything else set()
         stations = dict(self._picture.stations)
         for name in names:
             device = self._inventory.devices[name]
+            self._fresh_until.forget(name)
             if self._renew_connectors(device, now, n):
                 touched.add(device.site)
             if device.kind == "station":
@@ -216,12 +219,13 @@ class Board:
     def _renew_openings(self, now: Now) -> set[str]:
         """Ids of the sites that opened, closed, or are shown for the first time."""
         touched: set[str] = set()
+        self._opening_until_ms = NEVER_MS
         for site in self._inventory.sites.values():
             before = self._openings.get(site.id)
             if before is None or now.service_ms >= before.holds_until_ms:
                 self._openings[site.id] = opening_of(site, now.service_ms, self._zone, self._is_workday)
             opening = self._openings[site.id]
-            self._look_again_ms = min(self._look_again_ms, opening.holds_until_ms)
+            self._opening_until_ms = min(self._opening_until_ms, opening.holds_until_ms)
             if before is None or (before.open_now, before.opens_at) != (opening.open_now, opening.opens_at):
                 touched.add(site.id)
         return touched
@@ -264,7 +268,7 @@ class Board:
         until_ms = parse_rfc3339(observed_at) + stale_after_ms(state.interval_s, now.speed)
         if now.service_ms > until_ms:
             return True
-        self._look_again_ms = min(self._look_again_ms, until_ms + 1)
+        self._fresh_until.earliest(f"{state.site}/{state.device}", until_ms + 1)
         return False
 
     def _site(self, site: Site) -> SiteAvailability:

@@ -52,7 +52,7 @@ STREET = Inventory(
             lon=121.4400,
             opening=(Window("workday", 18 * 60, 32 * 60), Window("restday", 0, 1440)),
         ),
-        "st-01": Site(id="st-01", name=Name("会治暖心园", "Hui Zhi Nuan Xin Yuan"), lat=31.2402, lon=121.4402, mode="station"),
+        "st-01": Site(id="st-01", name=Name("会治暖心园", "Xin Yuan"), lat=31.2402, lon=121.4402, mode="station"),
     },
     devices={
         device.name: device
@@ -109,7 +109,7 @@ class Street:
         said = {key: now | value for key, value in instruments.items() if key != "amenities"}
         amenities = {key: now | value for key, value in instruments.get("amenities", {}).items()}
         said |= {"amenities": amenities} if amenities else {}
-        self.says(name, {"kind": "station", "station": said}, fields or {})
+        self.says("st-01/station-1", {"kind": "station", "station": said}, fields or {})
 
     def says(self, name: str, said: dict[str, Any], fields: dict[str, Any]) -> None:
         site, device = name.split("/")
@@ -129,7 +129,7 @@ class Street:
     def context(self, folder: Path, **changes: Any) -> ApiContext:
         ctx = ApiContext(
             inventory=lambda: self.inventory,
-            store=DuckStore(folder / "facts.duckdb", "Asia/Shanghai"),
+            store=changes.pop("store", None) or DuckStore(folder / "facts.duckdb", "Asia/Shanghai"),
             board=self.board,
             service_ms=lambda: self.service_ms,
             wall_ms=lambda: self.service_ms,
@@ -146,7 +146,8 @@ class Street:
         try:
             yield create_app(ctx)
         finally:
-            ctx.store.close()
+            if "store" not in changes:
+                ctx.store.close()
             ctx.trouble.close()  # type: ignore[attr-defined]
 
     @contextmanager
