@@ -51,7 +51,6 @@ class IngestStatus(Struct, frozen=True, kw_only=True):
     spool_bytes: int
     spool_age_s: float
     complete_until_ms: int
-    bad_statuses: int
     broker_unsent: int
 
 

@@ -25,6 +25,7 @@ READY_S = 10.0
 _STOP_S = 5.0
 _POLL_S = 0.01
 _BACKOFF_S = (0.2, 30.0)
+_FULL_BYTES, _ENOUGH_BYTES = 1_000_000, 8_000_000
 _REFUSALS = ("Publish Violation", "Subscription Violation", "unable to connect: authentication error")
 
 
@@ -58,6 +59,7 @@ class EmbeddedBroker:
         self._keeper: threading.Thread | None = None
         self._stopping = threading.Event()
         self._news = _News(self.log_file)
+        self._starved = False
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     @property
@@ -115,6 +117,20 @@ class EmbeddedBroker:
         """Publishes, wills, subscriptions and logins that it refused since this object was made."""
         return self._news.refusals()
 
+    def heal(self) -> bool:
+        """Start it again once there is space after its disk was full: it does not write again by itself. To be called
+        every second or so; whether it was started again."""
+        free_bytes = shutil.disk_usage(self.store_dir.parent).free
+        if free_bytes < _FULL_BYTES or self._news.starved():
+            self._starved = True
+        if not self._starved or free_bytes < _ENOUGH_BYTES or not self.alive():
+            return False
+        self._starved = False
+        log.warning("the broker's disk was full and has space again: it is started again")
+        assert self._process is not None
+        self._process.terminate()
+        return True
+
     def stop(self) -> None:
         self._stopping.set()
         process = self._process
@@ -167,6 +183,7 @@ class _News:
         self._rest = b""
         self._lock = threading.Lock()
         self._refused = 0
+        self._starved = False
         self._seen: set[str] = set()
         self.fatal = ""
 
@@ -180,6 +197,13 @@ class _News:
         with self._lock:
             self._read()
             return self._refused
+
+    def starved(self) -> bool:
+        """Whether it could not write since this was last asked."""
+        with self._lock:
+            self._read()
+            starved, self._starved = self._starved, False
+            return starved
 
     def wait(self, what: str, within_s: float) -> bool:
         deadline_s = time.monotonic() + within_s
@@ -214,6 +238,8 @@ class _News:
     def _take(self, line: str) -> None:
         if any(refusal in line for refusal in _REFUSALS):
             self._refused += 1
+        elif "no space left on device" in line:
+            self._starved = True
         elif "Server is ready" in line:
             self._seen.add("ready")
         elif "Reloaded server configuration" in line:

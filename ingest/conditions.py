@@ -14,6 +14,7 @@ CODES = {
     "bay_blocked": "a bay is taken by a car that is not plugged in",
     "amenity_out": "an amenity of a station is out of order",
     "offline": "a device said, or its will said, that it is offline",
+    "silent": "a device that is online said nothing for three of its intervals",
     "clock_skew": "a device's clock is wrong; its messages are kept at corrected times",
     "boot_reuse": "a device started again under a boot that it had used",
     "messages_lost": "messages of an ended boot never came, and nothing explains it",

@@ -9,12 +9,15 @@ from __future__ import annotations
 from msgspec import Struct, field
 
 from ingest.assets import DEFAULT_INTERVAL_S
+from ingest.clock import Now, rfc3339
 from ingest.facts import Reading
 from ingest.messages import Connector, Telemetry
 from ingest.ranges import Ranges
 from ingest.sessions import Life
 from ingest.skew import BootClock
 
+SILENT_INTERVALS = 3
+SILENT_MIN_WALL_S = 2.0
 MOST_BOOTS = 64
 """Boots remembered by name; of older ones only the seqs that were seen."""
 
@@ -88,12 +91,29 @@ class DeviceMemory(Struct):
     """By boot and seq: messages beyond a hole. None stands for one that says nothing of a connector."""
     unfilled: bool = False
     """After a restart: what waits must first be read again from the store."""
+    heard_mono_s: float | None = None
     stuck_ms: int | None = None
     stuck_mono_s: float = 0.0
 
     @property
     def name(self) -> str:
         return f"{self.record.site}/{self.record.device}"
+
+    def hear(self, now: Now) -> None:
+        """The device spoke just now."""
+        self.record.heard_ms, self.heard_mono_s = now.service_ms, now.mono_s
+
+    def silence(self, now: Now) -> str | None:
+        """Since when a device that calls itself online said nothing, if that is longer than it may be."""
+        record = self.record
+        if self.heard_mono_s is None:
+            self.heard_mono_s = now.mono_s
+        if record.heard_ms is None or not record.online:
+            return None
+        silent_ms, silent_s = now.service_ms - record.heard_ms, now.mono_s - self.heard_mono_s
+        if silent_ms <= SILENT_INTERVALS * record.interval_s * 1000 or silent_s <= SILENT_MIN_WALL_S:
+            return None
+        return f"not heard since {rfc3339(record.heard_ms)}"
 
     def place(self, boot: str) -> int:
         """Where a boot stands in the device's order; one no longer known by name stands before all."""

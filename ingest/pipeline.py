@@ -43,7 +43,6 @@ class Pipeline:
         """`heard` is called with a device's name and the newest time it said, for a clock that follows messages."""
         self._heard = heard
         self.devices: dict[str, DeviceMemory] = {}
-        self.bad_statuses = 0
         self._inventory = inventory
         self._judge_skew = judge_skew
         self._waiting: set[str] = set()
@@ -91,7 +90,7 @@ class Pipeline:
         if leaf == "telemetry":
             return self._take_telemetry(name, topic, payload, now)
         if leaf == "status" and payload:
-            self._take_status(name, payload, now, live)
+            self._take_status(name, topic, payload, now, live)
         return 0
 
     def bury_whole(self, topic: str, refused: Refused, now: Now) -> None:
@@ -158,12 +157,13 @@ class Pipeline:
         self._draft.relearn(memory, boot, lo, hi)
 
     def review(self, now: Now) -> None:
-        """Hold or drop the conditions that follow from counting: lost and dropped messages, wrong clocks."""
+        """Hold or drop the conditions that follow from counting: lost and dropped messages, wrong clocks, silence."""
         for memory in self.devices.values():
             lost, dropped = memory.lost(), memory.dropped()
             self._note(memory, "messages_lost", now, f"{lost} messages never came" if lost else None)
             self._note(memory, "messages_dropped", now, f"{dropped} messages were dropped" if dropped else None)
             self._note(memory, "clock_skew", now, _skew_evidence(memory))
+            self._note(memory, "silent", now, memory.silence(now))
 
     def _note(self, memory: DeviceMemory, code: str, now: Now, evidence: str | None) -> None:
         before = memory.record.noted.get(code)
@@ -211,7 +211,7 @@ class Pipeline:
             self._bury(memory, topic, bad, now)
         if self._heard is not None and messages:
             self._heard(name, max(to_ms(message.ts) for message in messages))
-        memory.record.heard_ms = now.service_ms
+        memory.hear(now)
         self._draft.touch(memory, urgent=urgent)
         if memory.record.waiting:
             self._waiting.add(name)
@@ -266,12 +266,12 @@ class Pipeline:
         if reused is not None:
             self._note(memory, "boot_reuse", now, f"started again under boot {message.boot}; kept apart as {reused}")
 
-    def _take_status(self, name: str, payload: bytes, now: Now, live: bool) -> None:
+    def _take_status(self, name: str, topic: str, payload: bytes, now: Now, live: bool) -> None:
         device = self._inventory.devices.get(name)
         try:
             status = decode_status(payload)
         except BadPayload:
-            self.bad_statuses += 1
+            self._draft.bury(topic, Refused("bad_status", payload), now)
             return
         if device is None:
             return
@@ -283,12 +283,13 @@ class Pipeline:
                 self._draft.touch(memory, urgent=True)
             return
         note_status(memory, status, live=live)
-        if live or record.status_boot is None:
-            record.status_boot, record.online = memory.boot(status.boot)[0], True
+        boot_name, _known = memory.boot(status.boot)
+        if live or record.status_boot is None or memory.place(boot_name) >= memory.place(record.status_boot):
+            record.status_boot, record.online = boot_name, True
             record.interval_s = status.interval_s or record.interval_s
             record.model, record.firmware = status.model, status.firmware
         if live:
-            record.heard_ms = now.service_ms
+            memory.hear(now)
             self._judge_clock(memory, status, now)
         self._draft.touch(memory, urgent=True)
         if memory.record.waiting:

@@ -9,7 +9,6 @@ from msgspec import Struct, msgpack
 from ingest.facts import Batch
 from ingest.memory import DeviceRecord
 
-
 encode_record = msgpack.Encoder().encode
 decode_record = msgpack.Decoder(DeviceRecord).decode
 

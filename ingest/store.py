@@ -22,18 +22,18 @@ from ingest.facts import (
 )
 
 __all__ = [
+    "EVENT_COLUMNS",
+    "KEY_COLUMNS",
+    "PILE_COLUMNS",
+    "STATION_COLUMNS",
     "Batch",
     "Cell",
     "DeadLetter",
-    "EVENT_COLUMNS",
     "HistoryPoint",
-    "KEY_COLUMNS",
     "Level",
-    "PILE_COLUMNS",
     "Reading",
     "RollupRow",
     "Row",
-    "STATION_COLUMNS",
     "Session",
     "SessionPage",
     "SkewMark",

@@ -10,20 +10,17 @@ import logging
 import threading
 import time
 from collections import deque
-from pathlib import Path
-from typing import Protocol
-
-from msgspec import Struct
 
 from ingest.accounts import DeviceAccount, IngestStatus, account, service_conditions
 from ingest.assets import Inventory
 from ingest.clock import Now, rfc3339
 from ingest.codec import Refused, encode
 from ingest.drain import Drainer
-from ingest.messages import ClockReading, Condition, ServiceNotice
+from ingest.messages import Condition, ServiceNotice
 from ingest.mqtt import Bus, Inbound
 from ingest.pipeline import Pipeline
 from ingest.recovery import mend_device, recover
+from ingest.running import Clock, IngestSettings
 from ingest.spool import SqliteSpool
 from ingest.spooling import SpoolFull
 from ingest.store import StoreUnavailable, TelemetryStore
@@ -47,35 +44,6 @@ MOST_TAKEN = 4_000
 DAY_MS = 24 * 3_600_000
 SUBSCRIPTIONS = ((f"{ROOT}/+/+/telemetry", 1), (f"{ROOT}/+/+/status", 1))
 OFFLINE = encode(ServiceNotice(v=1, online=False))
-
-
-class Clock(Protocol):
-    """The clocks of the running process."""
-
-    judges_skew: bool
-
-    @property
-    def speed(self) -> float: ...
-    @property
-    def reading(self) -> ClockReading: ...
-    def wall_ms(self) -> int: ...
-    def mono_s(self) -> float: ...
-    def service_ms(self) -> int: ...
-    def heard(self, device: str, ts_ms: int) -> None: ...
-
-
-class IngestSettings(Struct, frozen=True, kw_only=True):
-    """`retention_days` 0 keeps raw rows for ever."""
-
-    data_dir: Path
-    mqtt_url: str
-    username: str
-    password: str
-    client_id: str
-    retention_days: int = 90
-    version: str = "0"
-    ca_file: Path | None = None
-    pinned_cert: Path | None = None
 
 
 class IngestWorker:
@@ -155,7 +123,6 @@ class IngestWorker:
                 spool_bytes=self._size.bytes,
                 spool_age_s=max(0, self._clock.service_ms() - self._complete_until_ms()) / 1000,
                 complete_until_ms=self._complete_until_ms(),
-                bad_statuses=self._pipeline.bad_statuses,
                 broker_unsent=self._bus.unsent,
             )
 

@@ -27,10 +27,11 @@ from ingest.credentials import nats_config
 from ingest.duckdb_file import StoreUnusable
 from ingest.enrolments import EnrolmentError, Enrolments, ServiceKey
 from ingest.messages import Condition
+from ingest.running import IngestSettings
 from ingest.store import StoreUnavailable
 from ingest.store_duckdb import DuckStore
 from ingest.workdays import is_workday
-from ingest.worker import IngestSettings, IngestWorker
+from ingest.worker import IngestWorker
 from lunchong.control import bound_socket
 from lunchong.data_folder import READY, SOCKET, DataFolder
 from lunchong.errors import UsageError, UserError
@@ -46,6 +47,7 @@ log = logging.getLogger(__name__)
 
 WATCH_EVERY_S = 1.0
 KEEP_CLOCK_EVERY_S = 1.0
+HEAL_EVERY_S = 1.0
 LET_GO_EVERY_S = 300.0
 DEAD_LETTERS_MS = 30 * 86_400_000
 
@@ -110,6 +112,8 @@ class Installation:
         jobs = Jobs()
         jobs.every(WATCH_EVERY_S, self._watch_inventory)
         jobs.every(KEEP_CLOCK_EVERY_S, self._keep_clock)
+        if self.broker:
+            jobs.every(HEAL_EVERY_S, self.broker.heal)
         jobs.every(LET_GO_EVERY_S, self._let_dead_letters_go)
         self._start_web(http, feed)
         jobs.start()

@@ -12,9 +12,10 @@ import pytest
 from ingest.assets import ConnectorSpec, Device, Inventory, Name, Site
 from ingest.clock import ServiceClock, rfc3339
 from ingest.facts import Batch
+from ingest.running import IngestSettings
 from ingest.store import StoreUnavailable
 from ingest.store_duckdb import DuckStore
-from ingest.worker import IngestSettings, IngestWorker
+from ingest.worker import IngestWorker
 from lunchong.live_clock import LiveClock, wall_ms
 from tests.brokers import WITNESS, Client, Nats, password_of, until
 
