@@ -142,7 +142,7 @@ class Mosquitto:
         as_user = "user root\n" if os.geteuid() == 0 else ""
         (folder / "mosquitto.conf").write_text(
             f"listener {port} 127.0.0.1\n{as_user}persistence true\npersistence_location {folder}/\n"
-            f"autosave_on_changes true\nautosave_interval 1\nlog_dest file {folder / 'mosquitto.log'}\n"
+            f"log_dest file {folder / 'mosquitto.log'}\n"
             f"include_dir {folder / 'acl.d'}\n"
         )
         self._start()
