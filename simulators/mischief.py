@@ -126,7 +126,7 @@ def _marked(**wrong: object) -> Maker:
 
 UNNUMBERED: tuple[Maker, ...] = (
     lambda _good, mark: b"\x00\xff\xfe not text " + mark.encode(),
-    lambda good, mark: _json(good | {"mark": mark})[:-7],
+    lambda good, mark: _json({"mark": mark} | good)[:-7],
     lambda _good, mark: b"nonsense " + mark.encode(),
     lambda _good, mark: _json({"hello": mark}),
     lambda _good, mark: msgspec.json.encode(mark),
