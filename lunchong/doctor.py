@@ -39,14 +39,7 @@ def examine(settings: Settings) -> list[Finding]:
 
 
 def _findings(settings: Settings) -> Iterator[Finding]:
-    try:
-        folder = DataFolder(settings.data_dir)
-    except UserError as error:
-        yield Finding("bad", "data folder", str(error))
-        return
-    free = shutil.disk_usage(folder.path).free
-    level: Literal["good", "bad"] = "bad" if free < LITTLE_SPACE_BYTES else "good"
-    yield Finding(level, "data folder", f"{folder.path}, {free // 1_000_000:,} MB free")
+    yield _of_the_folder(settings)
     try:
         found = InventoryFile(settings.inventory).read()
         yield Finding(
@@ -59,16 +52,26 @@ def _findings(settings: Settings) -> Iterator[Finding]:
             yield Finding("good", "broker", str(os.path.realpath(find_program())))
         except BrokerError as error:
             yield Finding("bad", "broker", str(error))
-    if not is_running(folder.path):
+    if not is_running(settings.data_dir):
         yield Finding("note", "server", "none runs on this data folder")
         return
     try:
-        health = RemoteOffice(folder.path).health()
+        health = RemoteOffice(settings.data_dir).health()
     except UserError as error:
         yield Finding("bad", "server", str(error))
         return
     if health:
         yield from _of_the_server(health)
+
+
+def _of_the_folder(settings: Settings) -> Finding:
+    try:
+        DataFolder(settings.data_dir)
+        free = shutil.disk_usage(settings.data_dir).free
+    except (UserError, OSError) as error:
+        return Finding("bad", "data folder", str(error))
+    said = f"{settings.data_dir}, {free // 1_000_000:,} MB free"
+    return Finding("bad" if free < LITTLE_SPACE_BYTES else "good", "data folder", said)
 
 
 def _of_the_server(health: Health) -> Iterator[Finding]:

@@ -15,7 +15,7 @@ class Jobs:
         logging.getLogger("apscheduler").setLevel(logging.ERROR)
         self._scheduler = BackgroundScheduler(job_defaults={"coalesce": True, "misfire_grace_time": None})
 
-    def every(self, seconds: float, job: Callable[[], None]) -> None:
+    def every(self, seconds: float, job: Callable[[], object]) -> None:
         self._scheduler.add_job(job, "interval", seconds=seconds, max_instances=1)
 
     def start(self) -> None:

@@ -1,0 +1,265 @@
+"""`lunchong serve` as a process: how it starts, stops, dies, and what can be done beside it while it runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from lunchong.setting_up import EXAMPLE
+from tests.brokers import Client, Refused, until
+from tests.processes import Server, alive, children, lunchong
+
+PILE = "gate-01/pile-0001"
+TELEMETRY = f"lunchong/v1/{PILE}/telemetry"
+ACK = f"lunchong/v1/{PILE}/ack"
+METER = {"kind": "meter", "connector": 1, "power_kw": 0, "energy_kwh": 7, "current_a": 0, "voltage_v": 230}
+
+
+def a_place(folder):
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "inventory.toml").write_text(EXAMPLE)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """A server that every test of this file leaves as it was."""
+    with Server(a_place(tmp_path_factory.mktemp("serve"))) as running:
+        yield running
+
+
+def beside(server, *arguments):
+    """What a command says that is started beside a running server."""
+    run = lunchong(*arguments, "--data", server.data)
+    assert run.returncode == 0, run
+    return run.stdout
+
+
+def enrolled(server, *who):
+    return json.loads(beside(server, *(who or ("device", "enroll", *PILE.split("/"))), "--json"))
+
+
+def as_device(server):
+    """A connection of the pile, enrolled anew."""
+    key = enrolled(server)
+    return Client(key["url"], key["username"], password=key["password"])
+
+
+def message(seq, boot, **fields):
+    """A telemetry message of now, by the server's clock at speed 1."""
+    ts = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return json.dumps({"v": 1, "boot": boot, "seq": seq, "ts": ts, **METER, **fields})
+
+
+def say(device, *messages):
+    """Publish, and wait for the ack of the last."""
+    device.subscribe(ACK, 0)
+    for one in messages:
+        device.publish(TELEMETRY, one)
+    boot, seq = (json.loads(messages[-1])[key] for key in ("boot", "seq"))
+
+    def covered():
+        acks = [json.loads(heard.payload) for heard in device.heard if heard.topic == ACK]
+        return any(ack["boot"] == boot and lo <= seq <= hi for ack in acks for lo, hi in ack["ranges"])
+
+    until(covered, 10)
+
+
+def doctor(server):
+    return {
+        finding["what"]: finding["said"]
+        for finding in json.loads(lunchong("doctor", "--json", "--data", server.data).stdout)["findings"]
+    }
+
+
+def test_it_says_where_it_is_and_answers_there(server):
+    assert set(server.ready) == {"pid", "http", "mqtt", "mqtt_port"}
+    assert server.ready["pid"] == server.pid
+    assert server.get("/readyz")["status"] == "ready"
+    [site] = server.get("/api/v1/availability")["sites"]
+    assert site["summary"]["total"] == 2
+
+
+def test_what_an_enrolled_device_says_is_acknowledged_and_counted(server):
+    with as_device(server) as device:
+        say(device, message(1, "boot-one"), message(2, "boot-one"))
+
+    def counted():
+        accounts = {item["device"]: item["messages"] for item in server.get("/api/v1/devices")["items"]}
+        return accounts["pile-0001"] and accounts["pile-0001"]["received"] >= 2
+
+    until(counted)
+
+
+def test_a_new_password_ends_the_old_one(server):
+    old = enrolled(server)
+    new = enrolled(server)
+    with Client(new["url"], new["username"], password=new["password"]):
+        pass
+    with pytest.raises(Refused), Client(old["url"], old["username"], password=old["password"]):
+        pass
+
+
+def test_refused_logins_are_counted_where_the_doctor_sees_them(server):
+    with pytest.raises(Refused), Client(server.mqtt, PILE, password="wrong"):
+        pass
+    until(lambda: "refused" in doctor(server).get("broker", ""))
+
+
+def test_a_client_reads_states_and_no_telemetry(server):
+    key = enrolled(server, "client", "enroll", "board")
+    with Client(key["url"], key["username"], password=key["password"]) as board:
+        assert board.subscribe("lunchong/v1/+/+/state") < 128
+        assert board.subscribe("lunchong/v1/+/+/telemetry") >= 128
+
+
+def test_a_dead_letter_is_listed_shown_and_purged_beside_the_server(server):
+    with as_device(server) as device:
+        device.publish(TELEMETRY, "{never closed")
+    letters = until(lambda: json.loads(beside(server, "dead-letters", "list", "--json")))
+    [letter] = [letter for letter in letters if letter["payload"] == "{never closed"]
+    assert letter["reason"] == "not_json"
+    assert "{never closed" in beside(server, "dead-letters", "show", letter["id"])
+    assert beside(server, "dead-letters", "purge", letter["id"]) == "1 deleted\n"
+    assert lunchong("dead-letters", "show", letter["id"], "--data", server.data).returncode == 1
+
+
+def test_a_mended_inventory_is_used_without_a_restart_and_takes_dead_letters_that_it_explains(server):
+    inventory = server.data / "inventory.toml"
+    with as_device(server) as device:
+        say(device, message(1, "boot-two", connector=3))
+    [letter] = until(lambda: json.loads(beside(server, "dead-letters", "list", "--json")))
+    assert letter["reason"] == "unknown_connector"
+    inventory.write_text(EXAMPLE.replace("{ id = 1,", "{ id = 3 }, { id = 1,"))
+    until(lambda: server.get("/api/v1/availability")["sites"][0]["summary"]["total"] == 3)
+    assert beside(server, "dead-letters", "retry", letter["id"]) == "1 taken, 0 still dead\n"
+    assert json.loads(beside(server, "dead-letters", "list", "--json")) == []
+    inventory.write_text(EXAMPLE)
+    until(lambda: server.get("/api/v1/availability")["sites"][0]["summary"]["total"] == 2)
+
+
+def test_a_bad_edit_keeps_the_inventory_before_and_the_doctor_names_the_mistake(server):
+    inventory = server.data / "inventory.toml"
+    inventory.write_text(EXAMPLE.replace("lat = 31", "lat = 131"))
+    until(lambda: "line 7: lat must be" in doctor(server)["inventory"])
+    assert server.get("/api/v1/availability")["sites"][0]["summary"]["total"] == 2
+    assert lunchong("doctor", "--data", server.data).returncode == 1
+    inventory.write_text(EXAMPLE)
+    until(lambda: "2 devices" in doctor(server)["inventory"])
+
+
+def test_a_second_process_on_the_same_folder_is_told_who_holds_it(server):
+    run = lunchong("serve", "--data", server.data)
+    assert run.returncode == 1
+    assert run.stderr == (
+        f"lunchong: the data folder {server.data} is in use by process {server.pid}: "
+        "stop it, or name another with --data\n"
+    )
+
+
+@pytest.mark.parametrize("setting", ["HTTP_PORT", "MQTT_LISTEN"])
+def test_a_port_in_use_is_one_line(tmp_path, setting):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        free = {"LUNCHONG_HTTP_PORT": "0", "LUNCHONG_MQTT_LISTEN": "127.0.0.1:0"}
+        used = {f"LUNCHONG_{setting}": port if setting == "HTTP_PORT" else f"127.0.0.1:{port}"}
+        run = lunchong("serve", "--data", a_place(tmp_path), env={**free, **used})
+    assert run.returncode == 1
+    assert run.stderr.splitlines() == [run.stderr.strip()]
+    assert f"port {port} on 127.0.0.1 is in use" in run.stderr
+    assert setting in run.stderr
+
+
+def test_what_runs_deep_below_can_be_reached_by_the_commands_beside_it(tmp_path):
+    deep = a_place(tmp_path.joinpath(*["a-folder-with-a-long-name"] * 6))
+    assert len(str(deep)) > 150
+    with Server(deep) as server:
+        assert enrolled(server)["username"] == PILE
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_in_order_and_leaves_nothing_running(tmp_path, number):
+    with Server(a_place(tmp_path)) as server:
+        below = children(server.pid)
+        assert below
+        assert server.stop(number, within_s=5) == 0
+        assert not any(map(alive, below))
+        assert not (server.data / "ready.json").exists()
+        assert "Traceback" not in server.errors
+
+
+def test_killed_its_broker_ends_with_it_and_the_next_start_goes_on_where_it_was(tmp_path):
+    with Server(a_place(tmp_path)) as server:
+        first = message(1, "boot-one")
+        with as_device(server) as device:
+            say(device, first)
+        below = children(server.pid)
+        server.kill()
+        until(lambda: not any(map(alive, below)), 1)
+    ports = {
+        "LUNCHONG_MQTT_LISTEN": server.mqtt.removeprefix("mqtt://"),
+        "LUNCHONG_HTTP_PORT": server.http.rpartition(":")[2],
+    }
+    with Server(tmp_path, env=ports) as again:
+        assert again.mqtt == server.mqtt
+        with as_device(again) as device:
+            say(device, first, message(2, "boot-one"))
+        accounts = {item["device"]: item["messages"] for item in again.get("/api/v1/devices")["items"]}
+        assert {name: accounts["pile-0001"][name] for name in ("received", "duplicate", "lost")} == {
+            "received": 2, "duplicate": 1, "lost": 0
+        }  # fmt: skip
+
+
+def test_a_broker_that_dies_is_started_again(tmp_path):
+    with Server(a_place(tmp_path)) as server:
+        [broker] = children(server.pid)
+        os.kill(broker, signal.SIGKILL)
+        until(lambda: children(server.pid) not in ([], [broker]), 10)
+        with as_device(server) as device:
+            say(device, message(1, "boot-one"))
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A server whose data folder lies on a disk of 32 MB that only it has mounted."""
+    if os.geteuid() != 0 or subprocess.run(["unshare", "-m", "true"], check=False).returncode:
+        pytest.skip("a small disk needs root and mount namespaces")
+    (tmp_path / "inventory.toml").write_text(EXAMPLE)
+    (tmp_path / "disk").mkdir()
+    script = (
+        'mount -t tmpfs -o size=32m tmpfs "$0" && mkdir "$0/data" && cp "$0/../inventory.toml" "$0/data/" && exec "$@"'
+    )
+    data = tmp_path / "disk" / "data"
+    with Server(
+        data,
+        prefix=["unshare", "-m", "sh", "-c", script, str(tmp_path / "disk")],
+        seen_as=lambda pid: Path(f"/proc/{pid}/root{data}"),
+    ) as server:
+        yield server
+
+
+def test_a_full_disk_is_said_and_readings_are_taken_again_when_there_is_space(small_disk):
+    filler = small_disk.data / "filler"
+    held_back = [message(seq, "boot-one", note="x" * 5_000) for seq in range(2, 40)]
+    with as_device(small_disk) as device:
+        say(device, message(1, "boot-one"))
+        with filler.open("wb", buffering=0) as file, suppress(OSError):
+            while True:
+                file.write(bytes(4096))
+        for one in held_back:
+            device.publish(TELEMETRY, one, qos=0)
+        until(lambda: "accepts nothing" in doctor(small_disk).get("ingest", ""))
+        assert "disk" in doctor(small_disk)["condition"]
+    filler.unlink()
+    until(lambda: "ingest" not in doctor(small_disk))
+    until(lambda: "started again" in doctor(small_disk).get("broker", ""))
+    with as_device(small_disk) as device:
+        say(device, *held_back)
