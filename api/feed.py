@@ -30,6 +30,7 @@ class Feed:
         password: str,
         wall: Callable[[], int],
         ca_file: Path | None = None,
+        pinned_cert: Path | None = None,
     ) -> None:
         self._board = board
         self._lock = Lock()
@@ -48,6 +49,7 @@ class Feed:
             manual_ack=False,
             wall=wall,
             ca_file=ca_file,
+            pinned_cert=pinned_cert,
         )
 
     def start(self) -> None:

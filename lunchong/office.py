@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from ingest.assets import Inventory
 from ingest.credentials import mosquitto_files
-from ingest.enrolments import Enrolments, write_broker_files
+from ingest.enrolments import EnrolmentError, Enrolments, write_broker_files
 from ingest.inventory import dump
 from ingest.messages import Condition
 from ingest.store import DeadLetter, TelemetryStore
@@ -97,9 +97,10 @@ class Desk:
                 raise UsageError(f"the inventory has no site {site}")
             username, password = self._enrolments.enroll_gateway(site)
         else:
-            if not name or "/" in name or len(name) > 64 or not name.isprintable():
-                raise UsageError(f"a client's name is 1 to 64 characters without a slash, not {name!r}")
-            username, password = self._enrolments.enroll_reader(name)
+            try:
+                username, password = self._enrolments.enroll_reader(name)
+            except EnrolmentError as error:
+                raise UsageError(str(error)) from None
         self._admit()
         return Enrolled(username, password, self._mqtt_url)
 

@@ -253,7 +253,7 @@ class Installation:
             username=key.username,
             password=key.password,
             wall=wall_ms,
-            ca_file=self.settings.mqtt_tls_cert,
+            **self._trust(),
         )
         feed.start()
         self._stack.callback(feed.stop)

@@ -116,7 +116,7 @@ def test_the_doctor_finds_a_fresh_place_well(lunchong, place):
         (["device", "enroll", "gate-01"], "name SITE and DEVICE, or SITE with --gateway"),
         (["device", "enroll", "gate-01", "pile-9"], "the inventory has no device gate-01/pile-9"),
         (["device", "enroll", "gate-09", "--gateway"], "the inventory has no site gate-09"),
-        (["client", "enroll", "a/b"], "a client's name is 1 to 64 characters without a slash, not 'a/b'"),
+        (["client", "enroll", "a/b"], "'a/b' is no name: use 1 to 32 letters, digits, _ or -"),
         (["dead-letters", "purge"], "name ids, or --all"),
         (["ingest"], "DuckDB is for the all-in-one process alone: use `lunchong serve` instead of `ingest`"),
         (["api"], "DuckDB is for the all-in-one process alone: use `lunchong serve` instead of `api`"),
