@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import threading
 import urllib.error
 import urllib.request
@@ -16,6 +18,7 @@ from lunchong.replay import Asked, all_sessions, main, read, run
 from lunchong.serve import Installation, Timing
 from lunchong.settings import read as read_settings
 from simulators.replay import inventory_of
+from simulators.replay_report import compare
 from tests.brokers import until
 from tests.processes import lunchong
 
@@ -72,9 +75,9 @@ def test_a_folder_in_which_something_was_lived_is_not_lived_in_again(capsys, tmp
         run(asked, threading.Event())
 
 
-def an_installation(folder, timing):
-    """An installation for our own file that was started by somebody else, and credentials of its piles."""
-    inventory = inventory_of(*read(*BERLIN))
+def an_installation(folder, timing, files=BERLIN):
+    """An installation with the piles of a file that was started by somebody else."""
+    inventory = inventory_of(*read(*files))
     folder.mkdir()
     path = folder / "inventory.toml"
     path.write_text(dump(inventory))
@@ -83,6 +86,7 @@ def an_installation(folder, timing):
 
 
 def credentials_at(installation):
+    """The credentials of its piles, in a file."""
     logins = [
         installation.enrolments.enroll_device(pile.site, pile.id) for pile in installation.inventory.devices.values()
     ]
@@ -105,6 +109,24 @@ def test_a_file_is_lived_at_an_installation_that_runs_elsewhere_with_each_piles_
     assert len(found) == 12
     energy_kwh = sum(session.energy_kwh for session in read(*BERLIN)[0].sessions)
     assert sum(session.energy_kwh for session in found) == pytest.approx(energy_kwh, abs=0.02)
+
+
+def test_a_broker_that_dies_on_the_way_changes_nothing(tmp_path, slice_of_the_real_file):
+    files = slice_of_the_real_file, BOULDER
+    with an_installation(tmp_path / "data", Timing(messages=True), files) as elsewhere:
+        asked = Asked(*files, as_fast_as_acked=True, mqtt=elsewhere.mqtt_url, credentials=credentials_at(elsewhere))
+        living = threading.Thread(target=run, args=(asked, threading.Event()))
+        living.start()
+        until(lambda: sum(account.received for account in elsewhere.worker.accounts()) > 2_000)
+        assert living.is_alive()
+        os.kill(elsewhere.broker.pid, signal.SIGKILL)
+        living.join(60)
+        assert not living.is_alive()
+        assert elsewhere.worker.wait_drained(10)
+        found = compare(read(*files)[0].sessions, all_sessions(elsewhere.store))
+    assert found.agrees, found
+    assert found.sessions_derived == 299
+    assert found.energy_diff_pct == pytest.approx(0, abs=0.01)
 
 
 def test_an_installation_that_lives_in_a_later_time_is_left_alone(tmp_path):
