@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tools.faults import kills
+from tools.faults import kills, payloads
 from tools.faults.outcome import Asked, Outcome
 
 ROWS: dict[int, tuple[str, Callable[[Asked], Outcome]]] = {
     1: ("kill -9 of ingest", kills.ingest_killed),
     2: ("kill -9 of the broker, its memory gone", kills.broker_killed),
     3: ("kill -9 of the all-in-one, then of the demo", kills.all_in_one_killed),
+    7: ("malformed payloads, and all of the golden file's", payloads.malformed),
     12: ("ingest stopped, then continued", kills.ingest_stopped),
 }

@@ -78,6 +78,8 @@ class Stage:
         self.data = self.folder / "data"
         self.data.mkdir(exist_ok=True)
         (self.data / "inventory.toml").write_text(dump(inventory), encoding="utf-8")
+        self.cast = self.data / "inventory.toml"
+        """The inventory whose devices a street plays."""
         self.enrolments = Enrolments(self.data / "credentials.json")
         for service in SERVICES:
             self.enrolments.service(service)
@@ -108,6 +110,11 @@ class Stage:
         self.ending.callback(broker.stop)
         self.settings["LUNCHONG_MQTT_URL"] = broker.url
         return broker
+
+    def play_only(self, inventory: Inventory) -> None:
+        """Leave the other devices of the place to the harness."""
+        self.cast = self.folder / "cast.toml"
+        self.cast.write_text(dump(inventory), encoding="utf-8")
 
     def serve(self, *options: str) -> Server:
         return Server(self, options)
@@ -174,7 +181,7 @@ class Street:
         self.acked, self.sent, self.dropped = (stage.folder / f"{name}.csv" for name in ("acked", "sent", "dropped"))
         self.log = stage.folder / "simulate.log"
         command = [sys.executable, "-m", "lunchong", "simulate", "--mqtt", mqtt, "--json"]
-        command += ["--inventory", str(stage.data / "inventory.toml"), "--credentials", str(stage.credentials)]
+        command += ["--inventory", str(stage.cast), "--credentials", str(stage.credentials)]
         command += ["--acked", str(self.acked), "--sent", str(self.sent), "--dropped", str(self.dropped)]
         self.process = stage.child([*command, *options], self.log, {})
 
