@@ -80,7 +80,7 @@ class EmbeddedBroker:
         _check_port(self.listen)
         self._write(config_text)
         self._stopping.clear()
-        self._news.forget()
+        self._news.forget("ready")
         self._keeper = threading.Thread(target=self._keep, name="broker-keeper", daemon=True)
         self._keeper.start()
         try:
@@ -103,11 +103,12 @@ class EmbeddedBroker:
         Raises BrokerError, and goes on with the old one, when the broker does not accept it.
         """
         before = self._config_file.read_text()
-        self._news.forget()
         self._write(config_text)
         process = self._process
         if process is None or process.poll() is not None:
-            return
+            return  # it will read this when it starts
+        self.wait_ready(READY_S)  # a signal that comes before it listens for it would end it
+        self._news.forget("reloaded")
         process.send_signal(signal.SIGHUP)
         if not self._news.wait("reloaded", READY_S):
             self._write(before)
@@ -149,6 +150,7 @@ class EmbeddedBroker:
         delay_s = _BACKOFF_S[0]
         while not self._stopping.is_set():
             started_s = time.monotonic()
+            self._news.forget("ready")
             with self.log_file.open("ab") as errors:  # until it has read where its log is, it complains here
                 self._process = subprocess.Popen(
                     tied([str(self._program), "--config", str(self._config_file)]),
@@ -157,6 +159,8 @@ class EmbeddedBroker:
                     stderr=errors,
                     start_new_session=True,  # Ctrl-C is for us: ingest still has to finish with the broker
                 )
+            if self._stopping.is_set():  # and `stop` may have looked before there was a child
+                self._process.terminate()
             code = self._process.wait()
             if self._stopping.is_set():
                 return
@@ -187,10 +191,11 @@ class _News:
         self._seen: set[str] = set()
         self.fatal = ""
 
-    def forget(self) -> None:
+    def forget(self, what: str) -> None:
+        """What was said until now does not count for the next `wait`."""
         with self._lock:
             self._read()
-            self._seen.clear()
+            self._seen.discard(what)
             self.fatal = ""
 
     def refusals(self) -> int:

@@ -15,7 +15,7 @@ import pytest
 from ingest.broker import BrokerError, EmbeddedBroker, PortInUse
 from ingest.credentials import nats_config
 from ingest.mqtt import Bus
-from tests.brokers import DEVICES, Client, Nats, everyone, password_of, place, until
+from tests.brokers import DEVICES, Client, Nats, Refused, everyone, password_of, place, until
 
 ANYWHERE = ("127.0.0.1", 0)
 
@@ -83,6 +83,31 @@ def test_a_configuration_that_it_refuses_later_leaves_all_as_it_was(nats: Nats):
             nats.embedded.reload("mqtt {")
         assert not device.disconnected.is_set()
     nats.kill()
+    with Client(nats.url, DEVICES[0]):
+        pass
+
+
+def test_a_configuration_that_comes_while_it_is_down_holds_when_it_is_back(nats: Nats):
+    before = nats.embedded.pid
+    assert before
+    os.kill(before, signal.SIGKILL)
+    until(lambda: not nats.embedded.alive())
+    nats.load([one for one in everyone() if one.username != DEVICES[0]], place(*DEVICES))
+    until(lambda: nats.embedded.pid != before)
+    nats.embedded.wait_ready(5)
+    with Client(nats.url, DEVICES[1]):
+        pass
+    with pytest.raises(Refused), Client(nats.url, DEVICES[0]):
+        pass
+
+
+def test_it_may_be_stopped_while_it_is_about_to_start_again(nats: Nats):
+    assert nats.embedded.pid
+    os.kill(nats.embedded.pid, signal.SIGKILL)
+    until(lambda: nats.embedded.restarts == 1)
+    nats.embedded.stop()
+    assert not nats.embedded.alive()
+    nats.embedded.start(config(nats.embedded))
     with Client(nats.url, DEVICES[0]):
         pass
 
