@@ -66,6 +66,11 @@ def _describe(app: FastAPI) -> None:
             schema = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
             problem = ProblemAnswer.model_json_schema(ref_template="#/components/schemas/{model}")
             schemas = schema["components"]["schemas"]
+            for operation in (operation for item in schema["paths"].values() for operation in item.values()):
+                if "HTTPValidationError" in str(operation["responses"].get("422")):
+                    del operation["responses"]["422"]  # any text is a good name in a path: an unknown one is a 404
+            for unused in ("HTTPValidationError", "ValidationError"):
+                schemas.pop(unused, None)
             schemas.update(problem.pop("$defs"), ProblemAnswer=problem)
             app.openapi_schema = schema
         return app.openapi_schema

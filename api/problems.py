@@ -96,7 +96,7 @@ class Invalid(Problem):
 class UnknownConnector(Problem):
     """The body names a connector (SITE/DEVICE/NUMBER) that the inventory does not have."""
 
-    slug, title, status = "unknown-connector", "No such connector", 422
+    slug, title, status = "unknown-connector", "No such connector", 404
 
 
 class Unauthorized(Problem):

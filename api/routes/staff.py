@@ -50,7 +50,7 @@ MAX_POINTS = 5_000
 DAY_MS = 86_400_000
 FIRST_EVERY_S, LAST_EVERY_S = 1, 86_400
 
-Time = Annotated[str | None, Query(examples=["2026-11-22T04:05:06Z"])]
+Time = Annotated[str | None, Query(examples=["2026-11-22T04:05:06Z"], json_schema_extra={"format": "date-time"})]
 
 
 @router.get("/sessions", responses=responses(Unauthorized, UnknownSite, Invalid, NotReady))
