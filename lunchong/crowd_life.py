@@ -21,7 +21,8 @@ from lunchong.errors import UsageError
 from lunchong.live_clock import wall_ms
 from lunchong.range_files import SeqRange, SyncedRanges
 from simulators import weather
-from simulators.device import Acked, NoLossDevice
+from simulators.device import NoLossDevice
+from simulators.kept import Acked
 from simulators.load import Load
 from simulators.mischief import AGAIN_MS, SILENT_INTERVALS, Mischief, Shares
 from simulators.publish import Credential, Crowd

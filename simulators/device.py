@@ -10,14 +10,13 @@ from __future__ import annotations
 import heapq
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from random import Random
 
 import msgspec
 
 from ingest.clock import rfc3339
 from ingest.messages import Ack, KeptBoot, ServiceNotice
-from ingest.ranges import Ranges
+from simulators.kept import Acked, Boot, Counters, Flight, Kept
 
 IN_FLIGHT_MESSAGES = 1_000
 IN_FLIGHT_ARRAYS = 4
@@ -35,59 +34,6 @@ OLD_BOOTS = 32
 _encode = msgspec.json.encode
 _ack_decoder = msgspec.json.Decoder(Ack)
 _notice_decoder = msgspec.json.Decoder(ServiceNotice)
-
-
-class Acked(msgspec.Struct, frozen=True):
-    """Seqs of one boot that an ack covered for the first time."""
-
-    boot: str
-    lo: int
-    hi: int
-
-
-class Counters(msgspec.Struct):
-    """Messages, each counted once, but `resent`: how often one was sent beyond its first time."""
-
-    said: int = 0
-    sent: int = 0
-    acked: int = 0
-    dropped: int = 0
-    resent: int = 0
-
-
-@dataclass(eq=False, slots=True)
-class Boot:
-    """One life of the device: the seqs it used, and what became of them."""
-
-    name: str
-    number: int
-    last_seq: int = 0
-    sent: Ranges = field(default_factory=Ranges)
-    acked: Ranges = field(default_factory=Ranges)
-    dropped: Ranges = field(default_factory=Ranges)
-    kept: OrderedDict[int, _Kept] = field(default_factory=OrderedDict)
-
-
-@dataclass(eq=False, slots=True)
-class _Kept:
-    boot: Boot
-    seq: int
-    payload: bytes
-    urgent: bool
-    failed_tries: int = 0
-    first_sent_s: float | None = None
-    flight: _Flight | None = None
-
-
-@dataclass(eq=False, slots=True)
-class _Flight:
-    """What was published at once and is not wholly acknowledged."""
-
-    messages: list[_Kept]
-    alone: bool
-    sent_s: float
-    retry_s: float
-    uncovered: int
 
 
 class NoLossDevice:
@@ -112,8 +58,8 @@ class NoLossDevice:
         self._rng = rng
         self._model = model
         self._firmware = firmware
-        self._waiting: list[tuple[bool, int, int, _Kept]] = []
-        self._flights: OrderedDict[_Flight, None] = OrderedDict()
+        self._waiting: list[tuple[bool, int, int, Kept]] = []
+        self._flights: OrderedDict[Flight, None] = OrderedDict()
         self._arrays_out = 0
         self._singles_out = 0
         self._kept = 0
@@ -146,7 +92,7 @@ class NoLossDevice:
         boot = self.boots[-1]
         boot.last_seq += 1
         head = f'{{"v":1,"boot":"{boot.name}","seq":{boot.last_seq},"ts":"{ts}",'
-        kept = _Kept(boot, boot.last_seq, head.encode() + body, urgent)
+        kept = Kept(boot, boot.last_seq, head.encode() + body, urgent)
         boot.kept[kept.seq] = kept
         self._kept += 1
         self.counters.said += 1
@@ -256,11 +202,11 @@ class NoLossDevice:
     def _may_send(self, mono_s: float) -> bool:
         return self.connected and self._accepting and mono_s >= self._notice_awaited_until_s
 
-    def _wait(self, kept: _Kept) -> None:
+    def _wait(self, kept: Kept) -> None:
         kept.flight = None
         heapq.heappush(self._waiting, (not kept.urgent, kept.boot.number, kept.seq, kept))
 
-    def _next_waiting(self) -> _Kept | None:
+    def _next_waiting(self) -> Kept | None:
         while self._waiting:
             kept = self._waiting[0][3]
             if kept.seq in kept.boot.kept and kept.flight is None:
@@ -268,9 +214,9 @@ class NoLossDevice:
             heapq.heappop(self._waiting)
         return None
 
-    def _next_parcel(self) -> tuple[list[_Kept], bool] | None:
+    def _next_parcel(self) -> tuple[list[Kept], bool] | None:
         """What to publish next at once, and whether it goes alone; None when nothing waits or too much is in flight."""
-        parcel: list[_Kept] = []
+        parcel: list[Kept] = []
         size = 2
         while kept := self._next_waiting():
             alone = not self.arrays or kept.failed_tries >= TRIES_IN_ARRAYS
@@ -290,9 +236,9 @@ class NoLossDevice:
         used = self._arrays_out / IN_FLIGHT_ARRAYS + self._singles_out / IN_FLIGHT_MESSAGES
         return used + share <= 1.0 + 1e-9
 
-    def _send(self, parcel: list[_Kept], alone: bool, mono_s: float) -> bytes:
+    def _send(self, parcel: list[Kept], alone: bool, mono_s: float) -> bytes:
         patience_s = self._patience_s(max(kept.failed_tries for kept in parcel))
-        flight = _Flight(parcel, alone, mono_s, mono_s + patience_s, len(parcel))
+        flight = Flight(parcel, alone, mono_s, mono_s + patience_s, len(parcel))
         self._flights[flight] = None
         self._next_retry_s = min(self._next_retry_s, flight.retry_s)
         self._count_out(flight, 1)
@@ -306,7 +252,7 @@ class NoLossDevice:
                 self.counters.resent += 1
         return b"[" + b",".join([kept.payload for kept in parcel]) + b"]" if len(parcel) > 1 else parcel[0].payload
 
-    def _count_out(self, flight: _Flight, by: int) -> None:
+    def _count_out(self, flight: Flight, by: int) -> None:
         if flight.alone:
             self._singles_out += by
         else:
@@ -335,7 +281,7 @@ class NoLossDevice:
         while self._flights:
             self._recall(next(iter(self._flights)), failed=False)
 
-    def _recall(self, flight: _Flight, failed: bool) -> None:
+    def _recall(self, flight: Flight, failed: bool) -> None:
         self._land(flight)
         for kept in flight.messages:
             if kept.flight is not flight:
@@ -346,11 +292,11 @@ class NoLossDevice:
             else:
                 self._wait(kept)
 
-    def _land(self, flight: _Flight) -> None:
+    def _land(self, flight: Flight) -> None:
         del self._flights[flight]
         self._count_out(flight, -1)
 
-    def _let_go(self, kept: _Kept) -> None:
+    def _let_go(self, kept: Kept) -> None:
         del kept.boot.kept[kept.seq]
         self._kept -= 1
         flight, kept.flight = kept.flight, None
@@ -359,13 +305,13 @@ class NoLossDevice:
             if flight.uncovered == 0 and flight in self._flights:
                 self._land(flight)
 
-    def _drop(self, kept: _Kept) -> None:
+    def _drop(self, kept: Kept) -> None:
         self._let_go(kept)
         kept.boot.dropped.add(kept.seq)
         self.counters.dropped += 1
         self.status_due = True
 
-    def _oldest(self) -> _Kept:
+    def _oldest(self) -> Kept:
         boot = next(boot for boot in self.boots if boot.kept)
         return next(iter(boot.kept.values()))
 

@@ -20,8 +20,9 @@ from msgspec import Struct
 
 from ingest.packets import MalformedPacket
 from ingest.topics import device_topic, service_topic
-from simulators.device import Acked, NoLossDevice
+from simulators.device import NoLossDevice
 from simulators.device_line import PINGREQ, DeviceLine, Event, Message, Subscribed, Welcomed
+from simulators.kept import Acked
 from simulators.sockets import Sockets
 
 KEEPALIVE_S = 30

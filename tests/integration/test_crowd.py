@@ -6,7 +6,8 @@ import json
 import time
 from random import Random
 
-from simulators.device import Acked, NoLossDevice
+from simulators.device import NoLossDevice
+from simulators.kept import Acked
 from simulators.publish import Credential, Crowd
 from tests.brokers import DEVICES, WITNESS, Client, password_of, until
 

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from simulators.device import Acked, NoLossDevice
+from simulators.device import NoLossDevice
+from simulators.kept import Acked
 
 NOON_MS = 1_763_784_306_250
 METER = {"kind": "meter", "connector": 1, "power_kw": 6.6, "energy_kwh": 10.0, "current_a": 30.0, "voltage_v": 220.0}
