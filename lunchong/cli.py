@@ -79,10 +79,12 @@ def demo(
     config: Config = None,
 ) -> None:
     """A living neighbourhood: broker, ingest, API and a simulated street in one command."""
-    from lunchong import demo as the_demo
+    from lunchong.scenario import read_scenario
 
-    place = the_demo.scenario(scenario, speed=speed, piles=piles, stations=stations, seed=seed, weather=weather)
-    the_demo.play(the_demo.Run(place, for_s, as_json), data_dir=data, config=config, port=port)
+    place = read_scenario(scenario, speed=speed, piles=piles, stations=stations, seed=seed, weather=weather)
+    from lunchong.demo import Run, play
+
+    play(Run(place, for_s, as_json), data_dir=data, config=config, port=port)
 
 
 @app.command()

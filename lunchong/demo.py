@@ -6,13 +6,10 @@ import dataclasses
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
 from threading import Event
-from typing import Annotated
 
 import msgspec
-from msgspec import Meta, Struct
 
 from ingest.enrolments import write_private
 from ingest.inventory import dump
@@ -20,6 +17,7 @@ from lunchong import logs
 from lunchong.data_folder import DataFolder
 from lunchong.errors import UsageError, UserError
 from lunchong.live_clock import demo_begin_ms
+from lunchong.scenario import Place
 from lunchong.serve import Installation, Timing
 from lunchong.settings import EMBEDDED, Settings, read
 from lunchong.stopping import asked_to_stop, end_soon
@@ -38,45 +36,11 @@ RANGES = ("sent", "acked", "dropped")
 CREDENTIALS = "street-credentials.json"
 
 
-class Place(Struct, frozen=True, forbid_unknown_fields=True):
-    """What is shown: the keys of a scenario file, by the names of the options. A scenario may also name an inventory of
-    its own, and faults as `lunchong simulate --faults` takes them."""
-
-    speed: Annotated[float, Meta(ge=0.1, le=3600)] = 60.0
-    piles: Annotated[int, Meta(ge=0, le=5000)] = 120
-    stations: Annotated[int, Meta(ge=0, le=500)] = 10
-    seed: int = 1
-    weather: str | None = None
-    inventory: str | None = None
-    faults: str | None = None
-
-    @property
-    def signature(self) -> str:
-        """The first line of the inventory that a demo makes: one that was made otherwise is made anew."""
-        return f"# Made by `lunchong demo --piles {self.piles} --stations {self.stations} --seed {self.seed}`\n"
-
-
 @dataclass(frozen=True)
 class Run:
     place: Place
     for_s: float | None
     as_json: bool
-
-
-def scenario(file: Path | None, **options: object) -> Place:
-    """The place of a scenario file, with the `options` that were given in its stead. Raises UsageError in one line."""
-    given = {key: value for key, value in options.items() if value is not None}
-    try:
-        said = msgspec.toml.decode(file.read_bytes(), type=dict[str, object]) if file else {}
-        place = msgspec.convert({**said, **given}, Place)
-    except (OSError, msgspec.MsgspecError) as error:
-        raise UsageError(f"{f'scenario {file}' if file else 'bad option'}: {error}") from None
-    if place.weather is not None:
-        try:
-            date.fromisoformat(place.weather)
-        except ValueError:
-            raise UsageError(f"the weather's date must be like 2013-08-06, not {place.weather!r}") from None
-    return place
 
 
 def play(run: Run, *, data_dir: Path | None, config: Path | None, port: int | None) -> None:
@@ -86,9 +50,11 @@ def play(run: Run, *, data_dir: Path | None, config: Path | None, port: int | No
     if settings.mqtt_url != EMBEDDED:
         raise UsageError("the demo brings its own broker: unset LUNCHONG_MQTT_URL")
     asked = asked_to_stop()
-    DataFolder(settings.data_dir)
+    folder = DataFolder(settings.data_dir)
+    folder.hold()
     logs.to_file(settings.data_dir / "demo.log")
     settings = _with_inventory(run.place, settings)
+    folder.release()
     timing = Timing(speed=run.place.speed, begin_ms=demo_begin_ms(settings.timezone), rests=True)
     with ExitStack() as ending:
         installation = ending.enter_context(Installation(settings, timing))

@@ -1,0 +1,84 @@
+"""`lunchong demo` as a process: a small place that lives, is counted, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+
+import pytest
+
+from ingest.clock import parse_rfc3339
+from ingest.inventory import load
+from tests.brokers import until
+from tests.processes import FREE_PORTS, Server, alive, children, lunchong
+
+SMALL = ("demo", "--piles", "12", "--stations", "2")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """The data folder of one demo after the other."""
+    return tmp_path_factory.mktemp("demo")
+
+
+def service_ms(folder):
+    return parse_rfc3339(json.loads((folder / "clock.json").read_text())["service0"])
+
+
+def test_a_demo_that_ends_by_itself_tells_what_became_of_every_message(folder):
+    run = lunchong(*SMALL, "--for", 8, "--speed", 600, "--json", "--data", folder, env=FREE_PORTS)
+    assert run.returncode == 0, run.stderr
+    [line] = run.stdout.splitlines()
+    tally = json.loads(line)
+    assert (tally["lost"], tally["duplicates"], tally["dead"]) == (0, 0, 0)
+    assert tally["sent"] == tally["acked"] == tally["stored"] > 500
+    assert {"resent", "dropped", "sessions_done", "turns_done", "turns_done_by_mode", "no_shows", "alerts"} <= set(
+        tally
+    )
+    place = load((folder / "inventory.toml").read_text())
+    assert len(place.devices) == 14
+
+
+@pytest.mark.parametrize("ending", ["once", "twice", "killed"])
+def test_whatever_ends_a_demo_ends_its_broker_and_its_street(folder, ending):
+    reached_ms = service_ms(folder) if (folder / "clock.json").exists() else 0
+    with Server(folder, command=SMALL) as demo:
+        until(lambda: len(children(demo.pid)) >= 2)
+        below = children(demo.pid)
+        assert service_ms(folder) >= reached_ms
+        began_s = time.monotonic()
+        if ending == "killed":
+            demo.kill()
+        else:
+            demo.process.send_signal(signal.SIGINT)
+            if ending == "twice":
+                until(lambda: len(children(demo.pid)) < len(below))
+                demo.process.send_signal(signal.SIGINT)
+            demo.wait(6)
+        assert time.monotonic() - began_s < (6 if ending == "once" else 2)
+        until(lambda: not any(map(alive, below)), 1)
+        assert "Traceback" not in demo.errors
+
+
+def test_somebody_s_edit_of_the_inventory_is_kept_and_another_size_of_place_is_made_anew(folder):
+    inventory = folder / "inventory.toml"
+    edited = inventory.read_text().replace('mode = "in_turn"', 'mode = "temporary"')
+    inventory.write_text(edited)
+    with Server(folder, command=SMALL):
+        assert inventory.read_text() == edited
+    with Server(folder, command=("demo", "--piles", "3", "--stations", "1")) as demo:
+        assert len(demo.get("/api/v1/devices")["items"]) == 4
+
+
+def test_a_scenario_is_another_place(folder, tmp_path):
+    (tmp_path / "two.toml").write_text('piles = 2\nstations = 0\nspeed = 10\nweather = "2013-08-06"\n')
+    with Server(folder, command=("demo", "--scenario", str(tmp_path / "two.toml"))) as demo:
+        assert len(demo.get("/api/v1/devices")["items"]) == 2
+
+
+def test_a_scenario_with_an_unknown_key_is_one_line(tmp_path):
+    (tmp_path / "odd.toml").write_text("pile = 2\n")
+    run = lunchong("demo", "--scenario", tmp_path / "odd.toml", "--data", tmp_path)
+    assert run.returncode == 2
+    assert run.stderr == f"lunchong: scenario {tmp_path}/odd.toml: Object contains unknown field `pile`\n"
