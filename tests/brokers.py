@@ -34,7 +34,7 @@ WITNESS = "witness"
 REDELIVER_S = 1.0
 
 
-def until(condition: Callable[[], T], within_s: float = 8.0) -> T:
+def until(condition: Callable[[], T], within_s: float = 20.0) -> T:
     """The first true value of `condition`; fails when there is none in time."""
     deadline_s = time.monotonic() + within_s
     while not (value := condition()):
@@ -279,7 +279,7 @@ class Client:
     def acknowledge(self, heard: Heard) -> None:
         self._paho.ack(heard.mid, 1)
 
-    def payloads(self, count: int, within_s: float = 8.0) -> list[str]:
+    def payloads(self, count: int, within_s: float = 20.0) -> list[str]:
         """What was heard, once there are `count` messages."""
         until(lambda: len(self.heard) >= count, within_s)
         return [message.payload for message in self.heard]
