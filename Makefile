@@ -7,7 +7,7 @@ ROW ?=
 export PYTHON ?= python3
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench bench-throughput bench-stream bench-replay faults
+.PHONY: help setup demo test lint bench bench-throughput bench-stream bench-replay bench-store faults
 
 help:  ## print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
