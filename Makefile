@@ -48,4 +48,4 @@ bench-store: setup  ## the store alone: a month of 200 piles, appended and asked
 	@$(BIN)/python -m benchmarks.store
 
 faults: setup  ## the fault matrix, or one row of it (ROW=4); ends with one line of JSON
-	@$(BIN)/python -m tools.faults $(if $(ROW),--row $(ROW))
+	@$(BIN)/python -m tools.faults $(if $(ROW),--row $(ROW)) $(ARGS)

@@ -22,6 +22,7 @@ from ingest.inventory_fields import TABLES
 from ingest.messages import Command, Message
 from lunchong import cli
 from lunchong.settings import PREFIX, Said, Settings
+from tools.faults.matrix import ROWS
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -197,6 +198,11 @@ def test_every_target_of_the_makefile_has_a_help_line_and_is_in_the_docs():
     told += page("performance.md")
     assert targets == helped
     assert {target for target in targets - {"help"} if f"make {target}" not in told} == set()
+
+
+def test_every_row_of_the_fault_matrix_that_runs_is_marked_so_in_the_docs():
+    here = {int(row[0]) for row in table_rows(page("faults.md")) if row[4] == "here"}
+    assert set(ROWS) <= here
 
 
 def markdown_pages():
