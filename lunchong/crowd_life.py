@@ -34,6 +34,8 @@ SYNC_EVERY_S = 0.1
 CAPACITY, LOAD_CAPACITY = 20_000, 200_000
 REBOOT_S = (1.5, 4.0)
 LEAST_SILENCE_WALL_S = 2.0
+FIRST_FAULTS_WALL_S = 2.0
+"""Long enough for most devices to have said something."""
 
 NO_FAULTS = Shares()
 
@@ -118,7 +120,8 @@ class Life:
 
     def rests(self) -> bool:
         """Nothing new is said any more; carry on until all is acknowledged. Whether it is."""
-        self.mischief.quiet = True
+        for name, payload in self.mischief.end():
+            self.crowd.publish(name, "telemetry", payload)
         self.crowd.muted.clear()
         self.crowd.step(0)
         self._sync(now=True)
@@ -175,7 +178,7 @@ class Life:
             device.arrays = speed > 1
         for name in self.mischief.chosen(self.devices, self._asked.faults.skew):
             self._skew_ms[name] = self.mischief.skew_ms()
-        self._faults_at_ms = now_ms + AGAIN_MS
+        self._faults_at_ms = now_ms + round(FIRST_FAULTS_WALL_S * 1_000 * speed)
         if self._asked.rate_per_s:
             self._load = Load(self._place.devices.values(), self._asked.rate_per_s, time.monotonic())
         else:

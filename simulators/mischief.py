@@ -57,8 +57,7 @@ class Mischief:
         self.garbage = 0
         """Malformed payloads and parts of arrays that were handed out, of which each makes one dead letter."""
         self.duplicates = 0
-        self.quiet = False
-        """Nothing goes wrong any more; what was held back goes out."""
+        self._quiet = False
         self._rng = rng
         self._run = f"{rng.getrandbits(64):016x}"
         self._pieces: dict[str, int] = {}
@@ -78,8 +77,8 @@ class Mischief:
         """What really goes out in place of a device's payloads."""
         out: list[bytes] = []
         late = self._held.pop(name, [])
-        if self.quiet:
-            return late + payloads
+        if self._quiet:
+            return payloads
         for payload in payloads:
             if self._rng.random() < self.shares.reorder:
                 self._held.setdefault(name, []).append(payload)  # goes out after what comes next
@@ -91,6 +90,12 @@ class Mischief:
             if self._rng.random() < self.shares.garbage:
                 out.append(self._garbage(name))
         return out + late
+
+    def end(self) -> list[tuple[str, bytes]]:
+        """From now on nothing goes wrong. Returns what was held back: (device, payload)."""
+        self._quiet = True
+        held, self._held = self._held, {}
+        return [(name, payload) for name, payloads in held.items() for payload in payloads]
 
     def _garbage(self, name: str) -> bytes:
         self.garbage += 1

@@ -1,0 +1,138 @@
+"""`lunchong simulate` as a user runs it, against a server that runs beside it."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+from collections import defaultdict
+
+import pytest
+
+from ingest.enrolments import Enrolments
+from ingest.inventory import dump
+from ingest.ranges import Ranges
+from ingest.store_duckdb import DuckStore
+from simulators.scenarios.neighbourhood import neighbourhood
+from tests.processes import COMMAND, Server, environment, lunchong
+
+PLACE = neighbourhood(piles=12, stations=2)
+
+
+def furnish(folder, sites):
+    """An inventory, and a gateway's credential for each of these sites."""
+    (folder / "inventory.toml").write_text(dump(PLACE))
+    enrolments = Enrolments(folder / "credentials.json")
+    logins = [enrolments.enroll_gateway(site) for site in sorted(sites)]
+    (folder / "logins").write_text(json.dumps([{"username": who, "password": word} for who, word in logins]))
+
+
+@pytest.fixture(scope="module")
+def town(tmp_path_factory):
+    """A server of a small place, and the credentials of its gateways."""
+    folder = tmp_path_factory.mktemp("town")
+    furnish(folder, {device.site for device in PLACE.devices.values()})
+    with Server(folder) as server:
+        yield server
+
+
+def simulate(town, folder, *more):
+    """Run it to its end; its JSON lines."""
+    done = lunchong("simulate", *arguments(town, folder), *more)
+    assert done.returncode == 0, done
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def arguments(town, folder):
+    files = [word for name in ("acked", "sent", "dropped") for word in (f"--{name}", folder / name)]
+    return ["--mqtt", town.mqtt, "--inventory", town.data / "inventory.toml", "--credentials", town.data / "logins",
+            *files, "--json"]  # fmt: skip
+
+
+def ranges(path):
+    found: defaultdict[tuple[str, ...], Ranges] = defaultdict(Ranges)
+    for line in path.read_text().splitlines():
+        *key, lo, hi = line.split(",")
+        found[tuple(key)].add_range(int(lo), int(hi))
+    return found
+
+
+def count(found) -> int:
+    return sum(len(of) for of in found.values())
+
+
+def test_a_load_is_acknowledged_whole_and_the_files_say_the_same_as_the_last_line(town, tmp_path):
+    *progress, last = simulate(town, tmp_path, "--rate", "400", "--for", "5")
+    assert last["sent"] == last["acked"] > 300
+    assert (last["dropped"], last["garbage"], last["devices"]) == (0, 0, 14)
+    assert all(line["progress"]["sent"] <= last["sent"] for line in progress)
+    assert count(ranges(tmp_path / "acked")) == count(ranges(tmp_path / "sent")) == last["acked"]
+    assert (tmp_path / "dropped").read_text() == ""
+
+
+def test_a_street_with_every_fault_loses_nothing(town, tmp_path):
+    faults = "duplicate=0.1,reorder=0.1,garbage=0.05,skew=0.2,silence=0.2,reboot=0.3"
+    last = simulate(town, tmp_path, "--faults", faults, "--interval", "1", "--for", "5")[-1]
+    assert last["sent"] == last["acked"] > 100
+    assert last["garbage"] > 0
+    assert ranges(tmp_path / "acked") == ranges(tmp_path / "sent")
+
+
+def test_a_signal_ends_it_after_the_last_acks(town, tmp_path):
+    process = subprocess.Popen(
+        [*COMMAND, "simulate", *map(str, arguments(town, tmp_path)), "--rate", "100"],
+        stdout=subprocess.PIPE, env=environment(), text=True,
+    )  # fmt: skip
+    assert process.stdout
+    with process.stdout as lines:
+        next(line for line in lines if json.loads(line)["progress"]["acked"] > 0)
+        process.send_signal(signal.SIGTERM)
+        last = json.loads(list(lines)[-1])
+    assert process.wait(10) == 0
+    assert last["sent"] == last["acked"] > 0
+
+
+def test_what_was_acknowledged_is_in_the_store_once(tmp_path):
+    folder = tmp_path / "data"
+    folder.mkdir()
+    furnish(folder, {name.split("/")[0] for name in sorted(PLACE.devices)[:3]})
+    with Server(folder, "--speed", "600") as server:
+        last = simulate(server, tmp_path, "--devices", "3", "--for", "3")[-1]
+    assert last["acked"] == last["sent"] > 50
+    stored: defaultdict[tuple[str, ...], Ranges] = defaultdict(Ranges)
+    rows = 0
+    store = DuckStore(folder / "facts.duckdb", "Asia/Shanghai")
+    for site, device, boot, lo, hi, many in store.stored():
+        stored[site, device, boot].add_range(lo, hi)
+        rows += many
+    store.close()
+    assert stored == ranges(tmp_path / "acked")
+    assert rows == last["acked"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        (["--mqtt", "http://here"], "is no address of a broker"),
+        (["--faults", "gremlins=1"], "'gremlins' is no fault"),
+        (["--weather", "1999-01-01"], "give a date from 2013-01-30 to 2015-12-31"),
+        (["--weather", "soon"], "Invalid isoformat"),
+        (["--credentials", "/no/such/file"], "cannot read the credentials"),
+        (["--inventory", "/no/such/file"], "there is no inventory"),
+        (["--acked", "/no/such/folder/file"], "cannot write /no/such/folder/file"),
+    ],
+)
+def test_a_wrong_argument_is_one_line_and_exit_code_2(wrong, says):
+    done = lunchong("simulate", "--mqtt", "mqtt://127.0.0.1:1", *wrong)
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_device_without_a_credential_is_named(tmp_path):
+    (tmp_path / "inventory.toml").write_text(dump(PLACE))
+    (tmp_path / "logins").write_text('[{"username":"elsewhere/+","password":"x"}]')
+    done = lunchong("simulate", "--mqtt", "mqtt://127.0.0.1:1", "--inventory", tmp_path / "inventory.toml",
+                    "--credentials", tmp_path / "logins")  # fmt: skip
+    assert done.returncode == 2
+    assert f"no credential for {min(PLACE.devices)}" in done.stderr
