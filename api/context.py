@@ -20,7 +20,7 @@ class ApiContext:
     """Clocks are functions: `service_ms` and `wall_ms` in milliseconds since 1970, `mono_s` for technical time-outs.
 
     `ingest` is None where ingest runs in another process, `commands` where nothing may be sent to devices.
-    `trusted_proxies` are addresses whose X-Forwarded-For is believed.
+    `trusted_proxies` are addresses or networks whose X-Forwarded-For is believed.
     """
 
     inventory: Callable[[], Inventory]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from hmac import compare_digest
+from ipaddress import ip_address, ip_network
 from typing import Annotated, Literal
 
 from fastapi import Depends, Query, Request, Security
@@ -92,10 +94,18 @@ def moment(where: str, text: str | None) -> int | None:
 def client_address(request: Request, ctx: ApiContext) -> str:
     """Who asks: the peer, or what a trusted proxy says of it."""
     peer = request.client.host if request.client else "local"
-    if peer not in ctx.trusted_proxies:
+    if not _trusted(peer, ctx.trusted_proxies):
         return peer
     chain = [hop.strip() for hop in request.headers.get("x-forwarded-for", "").split(",") if hop.strip()]
-    return next((hop for hop in reversed(chain) if hop not in ctx.trusted_proxies), peer)
+    return next((hop for hop in reversed(chain) if not _trusted(hop, ctx.trusted_proxies)), peer)
+
+
+def _trusted(address: str, proxies: Sequence[str]) -> bool:
+    try:
+        known = ip_address(address)
+    except ValueError:
+        return False
+    return any(known in ip_network(proxy.strip(), strict=False) for proxy in proxies)
 
 
 def invalid(where: str, what: str) -> Invalid:

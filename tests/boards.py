@@ -153,7 +153,7 @@ class Street:
     @contextmanager
     def client(self, folder: Path, **changes: Any) -> Iterator[TestClient]:
         with self.app(folder, **changes) as app:
-            yield TestClient(app)
+            yield TestClient(app, client=("10.0.0.1", 50_000))
 
 
 def free(connector: int, **fields: Any) -> dict[str, Any]:

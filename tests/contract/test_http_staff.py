@@ -241,9 +241,11 @@ def test_one_address_cannot_flood_the_book(api, street):
 
 
 def test_behind_a_trusted_proxy_each_neighbour_is_counted_alone(street, tmp_path):
-    with street.client(tmp_path, trusted_proxies=("testclient",)) as client:
+    with street.client(tmp_path, trusted_proxies=("10.0.0.0/24",)) as client:
         for _ in range(6):
-            last = client.post("/api/v1/trouble", json=TROUBLE, headers={"X-Forwarded-For": "6.6.6.6, 10.1.1.1"})
+            last = client.post(
+                "/api/v1/trouble", json=TROUBLE, headers={"X-Forwarded-For": "6.6.6.6, 10.1.1.1, 10.0.0.9"}
+            )
         assert last.status_code == 429
         assert client.post("/api/v1/trouble", json=TROUBLE, headers={"X-Forwarded-For": "10.1.1.2"}).status_code == 201
 
