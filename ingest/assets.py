@@ -60,7 +60,7 @@ class Compound(Struct, frozen=True):
     section: str
     lat: float
     lon: float
-    households: int
+    households: int = 0
     committee: str | None = None
 
 

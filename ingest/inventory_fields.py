@@ -109,7 +109,7 @@ FIELDS: dict[str, dict[str, Field]] = {
         "committee": Field(_AN_ID),
         "lat": Field(_LAT, True),
         "lon": Field(_LON, True),
-        "households": Field(_COUNT, True),
+        "households": Field(_COUNT),
     },
     "site": {
         "id": Field(_plain(a_site_id), True),

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Protocol, TextIO
+from typing import Protocol
 from zoneinfo import ZoneInfo
 
 from rich.console import Console, Group
@@ -34,7 +33,7 @@ def screen(*, as_json: bool) -> Iterator[Screen]:
     """Standard output is the program's that reads JSON; progress then goes to standard error, if that is a terminal."""
     console = Console(stderr=as_json)
     if not console.is_terminal:
-        yield _Lines(sys.stderr if as_json else sys.stdout)
+        yield _Nothing() if as_json else _Lines()
         return
     with Live(console=console, refresh_per_second=4, transient=as_json) as live:
         yield _Table(live)
@@ -65,9 +64,14 @@ def _clock(installation: Installation) -> datetime:
     return from_ms(installation.clock.service_ms()).astimezone(ZoneInfo(installation.settings.timezone))
 
 
+class _Nothing:
+    def show(self, installation: Installation, street: Figures, left_s: float | None) -> None:
+        """A program waits for the last line alone."""
+
+
 class _Lines:
-    def __init__(self, out: TextIO) -> None:
-        self._out, self._counts, self._due_s = out, _Counts(), 0.0
+    def __init__(self) -> None:
+        self._counts, self._due_s = _Counts(), 0.0
 
     def show(self, installation: Installation, street: Figures, left_s: float | None) -> None:
         counts = self._counts.take(installation, street)
@@ -80,7 +84,6 @@ class _Lines:
             f"{_clock(installation):%Y-%m-%d %H:%M}  {installation.http_url}  "
             f"{counts['available']} of {counts['total']} connectors free, {counts['in_use']} in use, "
             f"{counts['unknown']} unknown; {safe}{left}",
-            file=self._out,
             flush=True,
         )
 
