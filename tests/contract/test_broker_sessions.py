@@ -102,6 +102,14 @@ def test_ingest_may_hold_all_its_subscriptions_at_once(broker: Broker):
         assert one.subscribe(f"{ROOT}/service/+") == 1
 
 
+def test_a_ninth_subscription_at_qos_1_is_refused_by_the_embedded_broker_and_a_wildcard_is_one(nats: Nats):
+    each = [f"{ROOT}/jn-01/{device}/{leaf}" for device in ("a", "b", "c") for leaf in ("ack", "cmd", "turns")]
+    with Client(nats.url, "jn-01/+") as gateway:
+        assert [gateway.subscribe(topic) for topic in each] == [1] * 8 + [128]
+    with Client(nats.url, "jn-01/+") as gateway:
+        assert [gateway.subscribe(f"{ROOT}/jn-01/+/{leaf}") for leaf in ("ack", "cmd", "turns")] == [1] * 3
+
+
 def test_an_array_of_256_kib_passes_and_2_mib_do_not(broker: Broker):
     with Client(broker.url, WITNESS) as witness:
         witness.subscribe(f"{ME}/telemetry")

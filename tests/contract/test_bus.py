@@ -52,6 +52,18 @@ def open_bus() -> Iterator[Callable[..., Bus]]:
         bus.stop()
 
 
+def nobody_there() -> Bus:
+    return Bus(
+        "mqtt://127.0.0.1:1",
+        client_id="x",
+        username="x",
+        password="x",
+        subscriptions=[],
+        on_message=print,
+        wall=wall_ms,
+    )
+
+
 def broker_has_read_all(broker: Broker, bus: Bus) -> None:
     """What this bus wrote so far, its acknowledgements too: one connection is read in order."""
     with Client(broker.url, WITNESS) as witness:
@@ -177,6 +189,21 @@ def test_a_device_without_connection_hears_the_newest_of_each_kept_topic_and_the
         heard = witness.payloads(21, 15)
     assert [text for text in heard if text.startswith("session")] == [f"session {n}" for n in range(20)]
     assert [text for text in heard if not text.startswith("session")] == ["state 19"]
+
+
+def test_what_cannot_be_kept_while_offline_is_counted():
+    bus = nobody_there()
+    for n in range(10_003):
+        bus.publish(f"{ME}/session", str(n).encode(), 1)
+    assert bus.unsent == 3
+    bus.stop()
+
+
+def test_a_qos_that_the_contract_does_not_know_is_refused():
+    bus = nobody_there()
+    with pytest.raises(ValueError, match="QoS 2"):
+        bus.publish(f"{ME}/session", b"x", 2)
+    bus.stop()
 
 
 def test_what_was_said_into_a_dead_line_is_said_again(broker: Broker, line: Line, open_bus):
