@@ -14,6 +14,7 @@ from ingest.inventory import dump
 from ingest.ranges import Ranges
 from ingest.store_duckdb import DuckStore
 from simulators.scenarios.neighbourhood import neighbourhood
+from tests.brokers import until
 from tests.processes import COMMAND, Server, environment, lunchong
 
 PLACE = neighbourhood(piles=12, stations=2)
@@ -49,6 +50,11 @@ def arguments(town, folder):
             *files, "--json"]  # fmt: skip
 
 
+def dead_letters(town):
+    listed = lunchong("dead-letters", "list", "--limit", "10000", "--json", "--data", town.data).stdout
+    return {letter["id"] for letter in json.loads(listed)}
+
+
 def ranges(path):
     found: defaultdict[tuple[str, ...], Ranges] = defaultdict(Ranges)
     for line in path.read_text().splitlines():
@@ -76,6 +82,14 @@ def test_a_street_with_every_fault_loses_nothing(town, tmp_path):
     assert last["sent"] == last["acked"] > 100
     assert last["garbage"] > 0
     assert ranges(tmp_path / "acked") == ranges(tmp_path / "sent")
+
+
+def test_each_piece_of_garbage_is_one_dead_letter(town, tmp_path):
+    before = dead_letters(town)
+    last = simulate(town, tmp_path, "--rate", "200", "--for", "4", "--faults", "garbage=0.2")[-1]
+    assert last["sent"] == last["acked"]
+    assert last["garbage"] > 20
+    until(lambda: len(dead_letters(town) - before) == last["garbage"], 20)
 
 
 def test_a_signal_ends_it_after_the_last_acks(town, tmp_path):
