@@ -22,7 +22,8 @@ from ingest.topics import DEVICE_READS, DEVICE_WRITES, READER_READS, ROOT, SERVI
 
 Kind = Literal["device", "gateway", "reader", "service"]
 
-MAX_PAYLOAD_BYTES = 1024 * 1024
+MAX_PACKET_BYTES = 1024 * 1024 + 64 * 1024
+"""A payload of 1 MiB, with its topic and what a broker adds."""
 ACK_WAIT_S = 10.0
 MAX_ACK_PENDING = 8_000
 """QoS 1 messages of one subscription that may be out and not acknowledged. NATS takes at most 65 535 for all
@@ -124,7 +125,7 @@ listen: "127.0.0.1:-1"
 log_file: {_quoted(log_file)}
 logfile_size_limit: 16MB
 logfile_max_num: 3
-max_payload: {MAX_PAYLOAD_BYTES}
+max_payload: {MAX_PACKET_BYTES}
 jetstream {{ store_dir: {_quoted(store_dir)} }}
 mqtt {{
   host: {_quoted(host)}
@@ -171,7 +172,7 @@ def mosquitto_files(users: Iterable[Credential], inventory: Inventory, folder: P
         "lunchong.conf": f"""allow_anonymous false
 password_file {folder / "passwd"}
 acl_file {folder / "acl"}
-message_size_limit {MAX_PAYLOAD_BYTES}
+max_packet_size {MAX_PACKET_BYTES}
 max_inflight_messages {MAX_ACK_PENDING}
 max_queued_messages 0
 max_queued_bytes 1073741824

@@ -110,16 +110,16 @@ def test_a_ninth_subscription_at_qos_1_is_refused_by_the_embedded_broker_and_a_w
         assert [gateway.subscribe(f"{ROOT}/jn-01/+/{leaf}") for leaf in ("ack", "cmd", "turns")] == [1] * 3
 
 
-def test_an_array_of_256_kib_passes_and_2_mib_do_not(broker: Broker):
+def test_a_payload_of_1_mib_passes_and_2_mib_do_not(broker: Broker):
     with Client(broker.url, WITNESS) as witness:
         witness.subscribe(f"{ME}/telemetry")
         with Client(broker.url, DEVICES[0]) as device:
-            device.publish(f"{ME}/telemetry", "x" * 256 * 1024)
+            device.publish(f"{ME}/telemetry", "x" * 1024 * 1024)
         with Client(broker.url, DEVICES[0]) as device:
             device.publish(f"{ME}/telemetry", "x" * 2 * 1024 * 1024)
         with Client(broker.url, DEVICES[0]) as device:
             device.publish(f"{ME}/telemetry", "after")
-        assert [len(payload) for payload in witness.payloads(2)] == [256 * 1024, 5]
+        assert [len(payload) for payload in witness.payloads(2)] == [1024 * 1024, 5]
 
 
 def test_retained_messages_and_what_waits_survive_a_killed_embedded_broker(nats: Nats):
