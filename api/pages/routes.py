@@ -9,7 +9,7 @@ from urllib.parse import parse_qs
 from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 from fastapi.staticfiles import StaticFiles
-from msgspec import Struct
+from msgspec import Struct, to_builtins
 from pydantic import ValidationError
 from starlette.types import Scope
 
@@ -47,8 +47,8 @@ class Kept(StaticFiles):
         return response
 
 
-class Asked(Struct, frozen=True):
-    """What the form on the first page asked for."""
+class Asked(Struct, frozen=True, omit_defaults=True):
+    """What the form on the first page asked for; it goes along from page to page."""
 
     place: str = ""
     near: str | None = None
@@ -94,9 +94,9 @@ def index(ctx: Ctx, say: Say, form: Form) -> HTMLResponse:
     return _page(
         ctx,
         say,
+        form,
         "index.html",
         path="/",
-        asked=form,
         view=overview(picture, walk),
         places=places(inventory),
         oldest=oldest,
@@ -109,14 +109,16 @@ def site_page(
     request: Request, ctx: Ctx, say: Say, form: Form, told: Annotated[str, Query(max_length=40)] = ""
 ) -> HTMLResponse:
     inventory, picture = ctx.inventory(), ctx.picture()
-    site = site_of(ctx, request.path_params["site"])
+    site = inventory.sites.get(request.path_params["site"])
+    if site is None:
+        return _page(ctx, say, form, "absent.html", 404, path="/")
     known = told == "thanks" or f"trouble_why_{told}" in CATALOGUES["zh"]
     return _page(
         ctx,
         say,
+        form,
         "site.html",
         path=f"/sites/{site.id}",
-        asked=form,
         told=told if known else "",
         site=views.site_detail(picture, inventory, site),
         stations=views.stations_near(picture, site=site.id),
@@ -155,9 +157,12 @@ def station_part(ctx: Ctx, say: Say, site: str, device: str) -> HTMLResponse:
     )
 
 
-def _page(ctx: ApiContext, say: Speaker, template: str, **values: object) -> HTMLResponse:
-    body = render(template, say=say, believed=ctx.board.believed, speed=ctx.speed(), **values)
-    return HTMLResponse(body, headers=HEADERS | {"Content-Language": say.tag})
+def _page(
+    ctx: ApiContext, say: Speaker, form: Asked, template: str, status: int = 200, **values: object
+) -> HTMLResponse:
+    kept = {name: value for name, value in to_builtins(form).items() if name != "connector"}
+    body = render(template, say=say, asked=form, kept=kept, believed=ctx.board.believed, speed=ctx.speed(), **values)
+    return HTMLResponse(body, status, headers=HEADERS | {"Content-Language": say.tag})
 
 
 def _near(text: str | None) -> tuple[float, float] | None:

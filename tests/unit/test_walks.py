@@ -33,6 +33,11 @@ def test_neighbours_within_a_square_cannot_be_told_apart():
     assert {snapped(lat + dy, lon + dx) for dy in (-4e-4, 0, 4e-4) for dx in (-4e-4, 0, 4e-4)} == {(lat, lon)}
 
 
+@pytest.mark.parametrize(("lat", "lon"), [PEOPLES_SQUARE, (31.2404321, 121.4406789), (-33.9, 18.4)])
+def test_a_snapped_position_stays_where_it_is(lat, lon):
+    assert snapped(*snapped(lat, lon)) == snapped(lat, lon)
+
+
 def test_a_burst_is_allowed_and_then_one_at_a_time():
     limiter = Limiter(burst=3, every_s=10)
     assert [limiter.wait_s("a", 0.0) for _ in range(4)] == [0, 0, 0, 10]

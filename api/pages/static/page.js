@@ -175,14 +175,21 @@ show(byId("refresh"), false);
 
 // --- position and map, both only when asked for --------------------------------------------------------------------
 
+function snapped(lat, lon) { // the same 100 m square as in api/geo.py: where exactly one stands does not leave the phone
+  const step = 100 / ((6371008.8 * Math.PI) / 180);
+  const middle = (Math.floor(lat / step) + 0.5) * step;
+  const lonStep = step / Math.cos((middle * Math.PI) / 180);
+  return `${middle.toFixed(6)},${((Math.floor(lon / lonStep) + 0.5) * lonStep).toFixed(6)}`;
+}
+
 const locate = byId("locate");
 if (locate && navigator.geolocation && isSecureContext) {
   show(locate, true);
   locate.addEventListener("click", () => {
     text(byId("locate-note"), say("locating"));
     navigator.geolocation.getCurrentPosition(
-      ({ coords }) => { // three decimals are about 100 m: the rest does not leave the phone
-        Object.assign(byId("near"), { disabled: false, value: `${coords.latitude.toFixed(3)},${coords.longitude.toFixed(3)}` });
+      ({ coords }) => {
+        Object.assign(byId("near"), { disabled: false, value: snapped(coords.latitude, coords.longitude) });
         byId("place").value = "";
         byId("where").submit();
       },
