@@ -83,6 +83,7 @@ class Life:
             rng=Random(secrets.token_hex(8)), mono_s=time.monotonic, stamp_ms=self._stamp_ms, ca_file=asked.ca_file,
         )  # fmt: skip
         self._clock: ServiceClock | None = None
+        self._last_notice = b""
         self._clock_until_s = float("inf")
         self._street: Street | None = None
         self._load: Load | None = None
@@ -133,16 +134,20 @@ class Life:
             self._acked.close()
 
     def on_notice(self, payload: bytes) -> None:
+        if payload == self._last_notice:
+            return
+        self._last_notice = payload
         try:
             clock = _notice.decode(payload).clock
-            if isinstance(clock, msgspec.UnsetType):
+            if isinstance(clock, msgspec.UnsetType):  # offline: there is a service, and it will say what time it is
+                self._clock_until_s = float("inf") if self._clock is None else 0.0
                 return
             self._clock = ServiceClock(parse_rfc3339(clock.wall0), parse_rfc3339(clock.service0), clock.speed)
         except (msgspec.DecodeError, UnicodeDecodeError, ValueError):
-            return
+            self._last_notice = b""
 
     def on_connected(self, device: NoLossDevice) -> None:
-        if self._clock_until_s == float("inf"):
+        if self._clock_until_s == float("inf") and not self._last_notice:
             self._clock_until_s = time.monotonic() + CLOCK_WITHIN_S
         if self._street and device.name not in self._greeted:
             self._greeted.add(device.name)

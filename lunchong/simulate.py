@@ -140,6 +140,8 @@ def simulate(asked: Asked, stop: Event) -> Figures:
             told_s = time.monotonic()
             if asked.json:
                 print(msgspec.json.encode({"progress": figures()}).decode(), flush=True)
+            elif sys.stderr.isatty():
+                print(f"\r{_line(figures())}", end="", file=sys.stderr, flush=True)
             if life.crowd.troubles != troubles and (troubles := life.crowd.troubles):
                 print(f"lunchong: {'; '.join(troubles[:3])}", file=sys.stderr, flush=True)
     deadline_s = time.monotonic() + LAST_ACKS_S
@@ -191,6 +193,12 @@ def _made_up(count: int | None, logins: dict[str, Login]) -> Inventory:
     return Inventory(
         sites={site: Site(id=site, name=Name(site, site), lat=31.22, lon=121.45) for site, _ in pairs},
         devices={pile.name: pile for pile in piles},
+    )
+
+
+def _line(now: Figures) -> str:
+    return (
+        f"{now.seconds:6.0f} s  {now.connected} of {now.devices} connected  {now.acked:,} of {now.sent:,} acknowledged"
     )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import heapq
 from collections import OrderedDict
 from collections.abc import Mapping
+from functools import lru_cache
 from random import Random
 
 import msgspec
@@ -34,6 +35,15 @@ OLD_BOOTS = 32
 _encode = msgspec.json.encode
 _ack_decoder = msgspec.json.Decoder(Ack)
 _notice_decoder = msgspec.json.Decoder(ServiceNotice)
+
+
+@lru_cache(maxsize=8)
+def _read_notice(payload: bytes) -> ServiceNotice | None:
+    """Thousands of devices in one process are told the same."""
+    try:
+        return _notice_decoder.decode(payload)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
 
 
 class NoLossDevice:
@@ -125,9 +135,8 @@ class NoLossDevice:
     def on_service_notice(self, payload: bytes) -> None:
         """`service/ingest` was said. One that is empty or cannot be read is no such message: a device then sends."""
         self._notice_awaited_until_s = 0.0
-        try:
-            notice = _notice_decoder.decode(payload)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        notice = _read_notice(payload)
+        if notice is None:
             self._accepting = True
             return
         accepting = notice.online and notice.accepting is not False
