@@ -61,17 +61,12 @@ def test_whatever_ends_a_demo_ends_its_broker_and_its_street(folder, ending):
         assert "Traceback" not in demo.errors
 
 
-def test_somebody_s_edit_of_the_inventory_is_kept_and_another_size_of_place_is_made_anew(folder):
+def test_somebody_s_edit_of_the_inventory_is_kept_and_another_place_is_made_anew(folder, tmp_path):
     inventory = folder / "inventory.toml"
     edited = inventory.read_text().replace('mode = "in_turn"', 'mode = "temporary"')
     inventory.write_text(edited)
     with Server(folder, command=SMALL):
         assert inventory.read_text() == edited
-    with Server(folder, command=("demo", "--piles", "3", "--stations", "1")) as demo:
-        assert len(demo.get("/api/v1/devices")["items"]) == 4
-
-
-def test_a_scenario_is_another_place(folder, tmp_path):
     (tmp_path / "two.toml").write_text('piles = 2\nstations = 0\nspeed = 10\nweather = "2013-08-06"\n')
     with Server(folder, command=("demo", "--scenario", str(tmp_path / "two.toml"))) as demo:
         assert len(demo.get("/api/v1/devices")["items"]) == 2

@@ -185,12 +185,11 @@ def test_what_runs_deep_below_can_be_reached_by_the_commands_beside_it(tmp_path)
         assert enrolled(server)["username"] == PILE
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_it_in_order_and_leaves_nothing_running(tmp_path, number):
+def test_asked_to_end_it_ends_in_order_and_leaves_nothing_running(tmp_path):
     with Server(a_place(tmp_path)) as server:
         below = children(server.pid)
         assert below
-        assert server.stop(number, within_s=5) == 0
+        assert server.stop(signal.SIGTERM, within_s=5) == 0
         assert not any(map(alive, below))
         assert not (server.data / "ready.json").exists()
         assert "Traceback" not in server.errors
