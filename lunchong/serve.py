@@ -292,6 +292,7 @@ class Installation:
         self._stack.callback(self.folder.forget, SOCKET)
         web = Web([(app, http), (office_app(self.desk), bound_socket(self.folder.path))], self.ended.set)
         self._stack.callback(web.stop)
+        self._stack.callback(app.state.live.close)
         web.start()
 
     def _readiness(self) -> dict[str, object]:

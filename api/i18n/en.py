@@ -35,7 +35,7 @@ WORDS = {
     "refresh": "Refresh",
     "lost": "The connection is lost. This is how it was {age}; it may have changed.",
     "unbelieved": "No word from the piles: what is free now is not known. This is what we heard last.",
-    "demo_clock": "Clock {time}, {speed} times as fast",
+    "demo_clock": "demo time {time} (×{speed})",
     "plugs": "Charging",
     "sites_free": "Free now",
     "sites_full": "None free now ({n})",

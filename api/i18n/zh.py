@@ -35,7 +35,7 @@ WORDS = {
     "refresh": "刷新",
     "lost": "连接中断，以下是 {age}的情况，可能已变。",
     "unbelieved": "收不到充电桩的消息，现在的情况不明。以下是最后收到的。",
-    "demo_clock": "时钟 {time}，快 {speed} 倍",
+    "demo_clock": "演示时间 {time}（×{speed}）",
     "plugs": "充电",
     "sites_free": "有空闲",
     "sites_full": "暂无空闲 （{n}）",
