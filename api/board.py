@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from datetime import date, tzinfo
 from threading import Lock
 
-from msgspec import UNSET, Struct
+from msgspec import UNSET, MsgspecError, Struct
 
 from api.deadlines import Deadlines
 from api.facts import charged, connector_answer, stale_after_ms, summary
@@ -90,7 +90,7 @@ class Board:
                     self._apply_notice(topic, payload)
                 elif device[1] == "state":
                     self._apply_state(device[0], payload)
-            except (BadPayload, ValueError):
+            except (BadPayload, MsgspecError, ValueError):
                 self._refused += 1
 
     def link(self, up: bool) -> None:
@@ -136,6 +136,7 @@ class Board:
             self._refuges.pop(name, None)
         else:
             state = decode_state(payload)
+            _check_times(state)
             before = self._states.get(name)
             if before is not None and state.rev <= before.rev:
                 return
@@ -291,3 +292,11 @@ class Board:
     def _mark(self, key: str, n: int) -> None:
         self._changed_n.pop(key, None)
         self._changed_n[key] = n
+
+
+def _check_times(state: DeviceState) -> None:
+    """Raises ValueError for a time that is none: found when it is said, not when it is looked at."""
+    connectors = [] if state.connectors is UNSET else state.connectors
+    for at in (state.observed_at, *(connector.observed_at for connector in connectors)):
+        if at is not None:
+            parse_rfc3339(at)

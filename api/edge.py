@@ -6,10 +6,11 @@ import logging
 from collections.abc import Callable
 
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.metrics import Metrics
-from api.problems import TooLarge
+from api.problems import Failed, TooLarge, answer
 
 log = logging.getLogger("lunchong.http")
 
@@ -57,6 +58,11 @@ class Edge:
 
         try:
             await self._app(scope, measured_receive, safe_send)
+        except Exception:
+            log.exception("%s %s failed", scope["method"], scope["path"])
+            if status:
+                raise
+            await answer(Request(scope), Failed())(scope, receive, safe_send)
         finally:
             self._count(scope, status, None if streams else self._mono_s() - started_s)
 

@@ -174,11 +174,10 @@ def answer(request: Request, problem: Problem) -> Response:
 
 
 def install(app: FastAPI) -> None:
-    """Let every error of the application leave as a problem."""
+    """Let every error that the application knows leave as a problem; the others are caught by api.edge."""
     app.add_exception_handler(Problem, _on_problem)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(HTTPException, _on_http)
-    app.add_exception_handler(Exception, _on_failure)
 
 
 async def _on_problem(request: Request, error: Exception) -> Response:
@@ -202,7 +201,3 @@ async def _on_http(request: Request, error: Exception) -> Response:
             return answer(request, kind(headers=headers))
     told = ProblemAnswer(type="about:blank", title=HTTPStatus(error.status_code).phrase, status=error.status_code)
     return JSONResponse(told.model_dump(exclude_none=True), error.status_code, headers=headers, media_type=MEDIA_TYPE)
-
-
-async def _on_failure(request: Request, _error: Exception) -> Response:
-    return answer(request, Failed())

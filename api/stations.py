@@ -8,6 +8,7 @@ from msgspec import Struct
 from api.opening import Opening
 from api.schemas import AmenityAnswer, ClimateAnswer, OutletsAnswer, Seats, StationAnswer, Text
 from ingest.assets import Device, Site
+from ingest.clock import parse_rfc3339
 from ingest.comfort import Refuge, heat_index_c
 
 
@@ -55,7 +56,12 @@ class StationNow(Struct, frozen=True, kw_only=True):
 
 
 def read_station(station: dict[str, object]) -> StationNow:
-    return msgspec.convert(station, StationNow)
+    """Raises msgspec.ValidationError or ValueError for what is no station's state."""
+    read = msgspec.convert(station, StationNow)
+    for said in (read.climate, read.presence, read.outlets, read.smoke, *read.amenities.values()):
+        if said.observed_at is not None:
+            parse_rfc3339(said.observed_at)
+    return read
 
 
 def station_answer(

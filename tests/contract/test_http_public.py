@@ -157,6 +157,28 @@ def test_an_unreadable_state_changes_nothing_and_is_counted(street, ask, payload
     assert street.board.refused == 1
 
 
+def test_a_time_that_is_none_and_a_room_that_makes_no_sense_are_refused_when_they_are_said(street, ask):
+    street.pile("jn-01/pile-1", free(1, observed_at="yesterday"))
+    street.station(climate={"indoor_c": "hot"})
+    street.station(presence={"seats_used": 1, "observed_at": "soon"})
+    assert street.board.refused == 3
+    assert status(ask) == "UNKNOWN"
+
+
+def test_a_fault_of_ours_is_a_problem_too_and_is_counted(street, tmp_path, store, caplog):
+    def broken():
+        raise RuntimeError("no inventory today")
+
+    with street.client(tmp_path, store=store, inventory=broken) as client:
+        answer = client.get("/api/v1/availability?near=31.2,121.4")
+        assert (answer.status_code, answer.json()["type"]) == (500, "/problems/internal-error")
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert "no inventory today" not in answer.text
+        assert client.app.state.metrics.requests.labels("GET", "/api/v1/availability", "500")._value.get() == 1
+    assert "no inventory today" in caplog.text
+    assert "121.4" not in caplog.text.replace("test_", "")
+
+
 def test_a_device_that_the_inventory_does_not_know_is_not_shown(street, ask):
     street.pile("jn-01/pile-9", free(1))
     street.pile("jn-99/pile-1", free(1))
