@@ -118,6 +118,11 @@ class EmbeddedBroker:
         """Publishes, wills, subscriptions and logins that it refused since this object was made."""
         return self._news.refusals()
 
+    @property
+    def last_refusal(self) -> str:
+        """The last of them in the broker's words, with the user or the topic; empty before the first."""
+        return self._news.last_refusal
+
     def heal(self) -> bool:
         """Start it again once there is space after its disk was full: it does not write again by itself. To be called
         every second or so; whether it was started again."""
@@ -187,6 +192,7 @@ class _News:
         self._rest = b""
         self._lock = threading.Lock()
         self._refused = 0
+        self.last_refusal = ""
         self._starved = False
         self._seen: set[str] = set()
         self.fatal = ""
@@ -243,6 +249,8 @@ class _News:
     def _take(self, line: str) -> None:
         if any(refusal in line for refusal in _REFUSALS):
             self._refused += 1
+            if "unable to connect" not in line:  # that only says again whom it refused
+                self.last_refusal = line.rpartition('" - ')[2]
         elif "no space left on device" in line:
             self._starved = True
         elif "Server is ready" in line:

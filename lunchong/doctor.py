@@ -91,7 +91,8 @@ def _of_the_server(health: Health) -> Iterator[Finding]:
     if health.dead_letters:
         yield Finding("note", "dead letters", f"{health.dead_letters}: see `lunchong dead-letters list`")
     if health.refusals:
-        yield Finding("note", "broker", f"{health.refusals} logins, publishes or subscriptions refused")
+        refused = f"{health.refusals} logins, publishes or subscriptions refused, the last: {health.last_refusal}"
+        yield Finding("note", "broker", refused)
     if health.broker_restarts:
         yield Finding("note", "broker", f"was started again {health.broker_restarts} times")
     for mistake in health.inventory_mistakes:

@@ -46,6 +46,7 @@ class Health(Struct, frozen=True, kw_only=True):
     messages_dropped: int
     dead_letters: int
     refusals: int | None
+    last_refusal: str
     broker_restarts: int | None
     inventory_mistakes: list[str]
 

@@ -76,6 +76,7 @@ class Installation:
         self.ended = threading.Event()
         """Set when HTTP ended by itself."""
         self.inventory_mistakes: list[str] = []
+        self._refusals_said = 0
         self._file = InventoryFile(settings.inventory)
         self._stack = ExitStack()
 
@@ -114,6 +115,7 @@ class Installation:
         jobs.every(KEEP_CLOCK_EVERY_S, self._keep_clock)
         if self.broker:
             jobs.every(HEAL_EVERY_S, self.broker.heal)
+            jobs.every(WATCH_EVERY_S, self._watch_refusals)
         jobs.every(LET_GO_EVERY_S, self._let_dead_letters_go)
         self._start_web(http, feed)
         jobs.start()
@@ -159,6 +161,7 @@ class Installation:
             messages_dropped=sum(account.dropped for account in accounts),
             dead_letters=len(every_id(self.desk)),
             refusals=self.broker.refusals() if self.broker else None,
+            last_refusal=self.broker.last_refusal if self.broker else "",
             broker_restarts=self.broker.restarts if self.broker else None,
             inventory_mistakes=self.inventory_mistakes,
         )
@@ -211,6 +214,12 @@ class Installation:
             return
         self.inventory_mistakes = []
         self._use(inventory)
+
+    def _watch_refusals(self) -> None:
+        refused = self.broker.refusals() if self.broker else 0
+        if self.broker and refused > self._refusals_said:
+            log.warning("the broker refused %d times, the last: %s", refused, self.broker.last_refusal)
+        self._refusals_said = refused
 
     def _let_dead_letters_go(self) -> None:
         try:

@@ -111,7 +111,7 @@ def test_a_new_password_ends_the_old_one(server):
 def test_refused_logins_are_counted_where_the_doctor_sees_them(server):
     with pytest.raises(Refused), Client(server.mqtt, PILE, password="wrong"):
         pass
-    until(lambda: "refused" in doctor(server).get("broker", ""))
+    until(lambda: f'the last: authentication error - User "{PILE}"' in doctor(server).get("broker", ""))
 
 
 def test_a_client_reads_states_and_no_telemetry(server):
