@@ -14,7 +14,8 @@ from ingest.states import device_state
 from ingest.topics import device_topic
 
 ACK_EVERY_S = 0.1
-URGENT_EVERY_S = 0.1
+URGENT_EVERY_S = 0.04
+"""With the wait for a commit and for a turn, a connector's change is told within 100 ms."""
 STATE_EVERY_S = 1.0
 FAST_CLOCK = 60.0
 """Above this speed states go out at most twice a wall second, whatever changed."""

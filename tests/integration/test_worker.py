@@ -297,3 +297,28 @@ def test_states_come_back_after_the_broker_lost_its_line(running: Running) -> No
     count = len(running.heard("state"))
     running.worker._bus._client.hang_up()
     until(lambda: len(running.heard("state")) > count)
+
+
+def test_a_spool_that_was_set_back_learns_from_the_store_and_says_what_is_gone(running: Running) -> None:
+    running.state_is(1, "charging")
+    until(lambda: running.stored() == 1)
+    running.worker.stop()
+    before = (running.folder / "spool.db").read_bytes()
+    running.start()
+    running.meter(2, 10.0)
+    running.state_is(3, "available")
+    until(lambda: running.stored() == 3)
+    running.worker.stop()
+    (running.folder / "spool.db").write_bytes(before)
+    running.start()
+    until(lambda: running.stored() == 3)
+    assert "spool_damaged" in {condition.code for condition in running.worker.status().conditions}
+    running.meter(2, 10.0)
+    running.state_is(3, "available")
+    running.state_is(4, "preparing")
+    until(lambda: running.stored() == 4)
+    closed, open_now = running.store.sessions().items
+    assert closed.ended_ms is not None
+    assert open_now.open_seq == 4
+    running.worker.forget_damage()
+    assert running.worker.status().conditions == []
