@@ -92,7 +92,7 @@ class Life:
         self._silent_until_ms: dict[str, int] = {}
         self._faults_at_ms = 0
         self._synced_s = 0.0
-        self._weather = _read_weather(asked.weather)
+        self._weather = weather.constant() if asked.rate_per_s else _read_weather(asked.weather)
 
     def total(self, what: Literal["sent", "acked", "resent", "dropped"]) -> int:
         return sum(getattr(device.counters, what) for device in self.devices.values())

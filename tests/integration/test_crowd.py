@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import time
 from random import Random
 
+import pytest
+
+from ingest.broker import EmbeddedBroker
+from ingest.credentials import nats_config
 from simulators.device import NoLossDevice
 from simulators.kept import Acked
 from simulators.publish import Credential, Crowd
-from tests.brokers import DEVICES, WITNESS, Client, password_of, until
+from tests.brokers import DEVICES, WITNESS, Client, password_of, place, until, user
 
 PILE = "jn-01/pile-1"
 METER = {"kind": "meter", "connector": 1, "power_kw": 0, "energy_kwh": 7, "current_a": 0, "voltage_v": 230}
@@ -20,7 +25,7 @@ ONLINE = '{"v":1,"online":true,"accepting":true,"since":"2026-11-22T04:00:00.000
 class Devices:
     """A crowd with an owner that notes what it is told."""
 
-    def __init__(self, url: str, names=DEVICES, *, as_gateway: bool = False, password: str | None = None) -> None:
+    def __init__(self, url: str, names=DEVICES, *, as_gateway=False, password=None, ca_file=None) -> None:
         self.acked: list[Acked] = []
         self.said: list[tuple[str, str, bytes]] = []
         self.notices: list[bytes] = []
@@ -31,6 +36,7 @@ class Devices:
             rng=Random(),
             mono_s=time.monotonic,
             stamp_ms=lambda _: NOON_MS,
+            ca_file=ca_file,
         )
         self.crowd.speaking = True
 
@@ -187,3 +193,32 @@ def test_a_backlog_larger_than_a_window_arrives_whole_and_in_order(shared_broker
 
         devices.until(acknowledge_what_came, within_s=20)
         assert seqs(service.heard("telemetry")) == list(range(1, count + 1))
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory):
+    """(certificate, key) for localhost, signed by itself."""
+    folder = tmp_path_factory.mktemp("tls")
+    made = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days"]
+    made += ["2", "-keyout", str(folder / "key"), "-out", str(folder / "cert"), "-subj", "/CN=localhost"]
+    made += ["-addext", "subjectAltName=DNS:localhost"]
+    try:
+        subprocess.run(made, check=True, capture_output=True)
+    except FileNotFoundError:
+        pytest.skip("openssl is missing: apt-get install openssl")
+    return folder / "cert", folder / "key"
+
+
+def test_with_tls_the_broker_must_be_who_it_says(tmp_path, certificate):
+    broker = EmbeddedBroker(tmp_path, ("127.0.0.1", 0), tls=certificate)
+    users, files = [user(PILE)], {"store_dir": broker.store_dir, "log_file": broker.log_file}
+    broker.start(nats_config(users, place(PILE), listen=broker.listen, tls=certificate, **files))
+    try:
+        url = broker.url.replace("127.0.0.1", "localhost")
+        with Devices(url, [PILE], ca_file=certificate[0]) as devices:
+            devices.all[PILE].say({**METER, "note": "x" * 100_000}, NOON_MS)
+            devices.until(lambda: devices.crowd.connected and devices.all[PILE].in_flight)
+        with Devices(url, [PILE]) as devices:
+            devices.until(lambda: any("certificate" in trouble.lower() for trouble in devices.crowd.troubles))
+    finally:
+        broker.stop()
