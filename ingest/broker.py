@@ -155,7 +155,6 @@ class EmbeddedBroker:
         delay_s = _BACKOFF_S[0]
         while not self._stopping.is_set():
             started_s = time.monotonic()
-            self._news.forget("ready")
             with self.log_file.open("ab") as errors:  # until it has read where its log is, it complains here
                 self._process = subprocess.Popen(
                     tied([str(self._program), "--config", str(self._config_file)]),
@@ -167,6 +166,7 @@ class EmbeddedBroker:
             if self._stopping.is_set():  # and `stop` may have looked before there was a child
                 self._process.terminate()
             code = self._process.wait()
+            self._news.forget("ready")
             if self._stopping.is_set():
                 return
             if time.monotonic() - started_s > _BACKOFF_S[1]:
@@ -247,10 +247,10 @@ class _News:
             self._take(line.decode(errors="replace"))
 
     def _take(self, line: str) -> None:
+        if "Violation - " in line or "authentication error - " in line:
+            self.last_refusal = line.rpartition('" - ')[2]
         if any(refusal in line for refusal in _REFUSALS):
             self._refused += 1
-            if "unable to connect" not in line:  # that only says again whom it refused
-                self.last_refusal = line.rpartition('" - ')[2]
         elif "no space left on device" in line:
             self._starved = True
         elif "Server is ready" in line:
