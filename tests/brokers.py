@@ -119,6 +119,10 @@ class Nats:
     def load(self, users: Iterable[Credential], inventory: Inventory) -> None:
         self.embedded.reload(self._config(users, inventory))
 
+    def has_written(self, text: str) -> bool:
+        """Whether this stands in its store on disk."""
+        return any(text.encode() in block.read_bytes() for block in self.embedded.store_dir.rglob("*.blk"))
+
     def kill(self) -> None:
         before, restarts = self.embedded.pid, self.embedded.restarts
         assert before is not None
