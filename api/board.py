@@ -10,20 +10,19 @@ from collections.abc import Callable, Iterable
 from datetime import date, tzinfo
 from threading import Lock
 
-from msgspec import UNSET, MsgspecError, Struct
+from msgspec import UNSET, Struct
 
 from api.deadlines import Deadlines
 from api.facts import charged, connector_answer, stale_after_ms, summary
+from api.heard import Heard
 from api.opening import Opening, opening_of
 from api.prices import SHANGHAI_RESIDENTIAL
 from api.schemas import ConnectorAnswer, Price, SiteAvailability, StationAnswer, Text
-from api.stations import StationNow, read_station, station_answer
+from api.stations import StationNow, station_answer
 from ingest.assets import Device, Inventory, Site
 from ingest.clock import parse_rfc3339
-from ingest.codec import BadPayload, decode_notice, decode_state
-from ingest.comfort import Refuge, judge
+from ingest.comfort import Refuge
 from ingest.messages import DeviceState, ServiceNotice
-from ingest.topics import service_topic, split_topic
 
 NEVER_MS = 2**62
 
@@ -61,12 +60,8 @@ class Board:
     ) -> None:
         self._zone, self._is_workday, self._price = zone, is_workday, price
         self._lock = Lock()
-        self._states: dict[str, DeviceState] = {}
-        self._stations_said: dict[str, StationNow] = {}
-        self._refuges: dict[str, Refuge] = {}
-        self._notices: dict[str, ServiceNotice] = {}
+        self._heard = Heard()
         self._linked = False
-        self._refused = 0
         self._dirty: set[str] = set()
         self._all_dirty = True
         self._inventory = Inventory()
@@ -83,15 +78,12 @@ class Board:
 
     def apply(self, topic: str, payload: bytes) -> None:
         """Take one message of the bus. An empty payload means gone; what is older or unreadable changes nothing."""
-        device = split_topic(topic)
         with self._lock:
-            try:
-                if device is None:
-                    self._apply_notice(topic, payload)
-                elif device[1] == "state":
-                    self._apply_state(device[0], payload)
-            except (BadPayload, MsgspecError, ValueError):
-                self._refused += 1
+            believed = self.believed
+            changed = self._heard.take(topic, payload)
+            if changed is not None:
+                self._dirty.add(changed)
+            self._all_dirty |= self.believed != believed
 
     def link(self, up: bool) -> None:
         """Whether the bus is connected. While it is not, nothing here can be fresh."""
@@ -106,52 +98,19 @@ class Board:
     @property
     def refused(self) -> int:
         """Messages that could not be read."""
-        return self._refused
-
-    def notice(self, process: str) -> ServiceNotice | None:
-        """What `service/{process}` said last."""
-        return self._notices.get(service_topic(process))
+        return self._heard.refused
 
     @property
     def believed(self) -> bool:
         """Whether facts reach us at all: the bus is connected and ingest says that it is online."""
-        ingest = self.notice("ingest")
-        return self._linked and ingest is not None and ingest.online
+        return self._linked and self._heard.ingest_online
+
+    def notice(self, process: str) -> ServiceNotice | None:
+        """What `service/{process}` said last."""
+        return self._heard.notice(process)
 
     def state(self, name: str) -> DeviceState | None:
-        return self._states.get(name)
-
-    def _apply_notice(self, topic: str, payload: bytes) -> None:
-        if payload:
-            self._notices[topic] = decode_notice(payload)
-        else:
-            self._notices.pop(topic, None)
-        if topic == service_topic("ingest"):
-            self._all_dirty = True
-
-    def _apply_state(self, name: str, payload: bytes) -> None:
-        if not payload:
-            self._states.pop(name, None)
-            self._stations_said.pop(name, None)
-            self._refuges.pop(name, None)
-        else:
-            state = decode_state(payload)
-            _check_times(state)
-            before = self._states.get(name)
-            if before is not None and state.rev <= before.rev:
-                return
-            if state.station is not UNSET:
-                self._apply_station(name, read_station(state.station))
-            self._states[name] = state
-        self._dirty.add(name)
-
-    def _apply_station(self, name: str, said: StationNow) -> None:
-        before = self._stations_said.get(name)
-        climate = said.climate
-        if climate.observed_at is not None and (before is None or before.climate != climate):
-            was, at_ms = self._refuges.get(name, Refuge()), parse_rfc3339(climate.observed_at)
-            self._refuges[name] = judge(was, climate.indoor_c, climate.outdoor_c, at_ms)
-        self._stations_said[name] = said
+        return self._heard.states.get(name)
 
     def look(self, inventory: Inventory, now: Now) -> Picture:
         """The board as it is now."""
@@ -232,7 +191,7 @@ class Board:
         return touched
 
     def _renew_connectors(self, device: Device, now: Now, n: int) -> bool:
-        state = self._states.get(device.name)
+        state = self._heard.states.get(device.name)
         said = {c.connector: c for c in state.connectors} if state and state.connectors is not UNSET else {}
         open_now = self._openings[device.site].open_now
         changed = False
@@ -250,13 +209,13 @@ class Board:
         return changed
 
     def _station(self, device: Device, now: Now) -> StationAnswer:
-        state = self._states.get(device.name)
-        said = self._stations_said.get(device.name, StationNow())
+        state = self._heard.states.get(device.name)
+        said = self._heard.stations.get(device.name, StationNow())
         return station_answer(
             self._inventory.sites[device.site],
             device,
             said,
-            self._refuges.get(device.name, Refuge()),
+            self._heard.refuges.get(device.name, Refuge()),
             self._openings[device.site],
             stale=self._stale(state, state.observed_at if state else None, now),
             climate_stale=self._stale(state, said.climate.observed_at, now),
@@ -292,11 +251,3 @@ class Board:
     def _mark(self, key: str, n: int) -> None:
         self._changed_n.pop(key, None)
         self._changed_n[key] = n
-
-
-def _check_times(state: DeviceState) -> None:
-    """Raises ValueError for a time that is none: found when it is said, not when it is looked at."""
-    connectors = [] if state.connectors is UNSET else state.connectors
-    for at in (state.observed_at, *(connector.observed_at for connector in connectors)):
-        if at is not None:
-            parse_rfc3339(at)

@@ -20,6 +20,7 @@ from tests.boards import STREET, Street, charging, free
 from tests.brokers import until
 
 STREAM = "/api/v1/availability/stream"
+STUCK = 6
 
 
 @dataclass
@@ -241,13 +242,13 @@ def test_readers_that_stop_reading_are_sent_away_and_the_others_hear_on(tmp_path
     street.everything_free()
     with serving(street, tmp_path, store) as served:
         stuck = []
-        for _ in range(20):
+        for _ in range(STUCK):
             line = socket.socket()
             line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
             line.connect(("127.0.0.1", served.port))
             line.sendall(f"GET {STREAM} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
             stuck.append(line)
-        until(lambda: served.app.state.live.readers == 20)
+        until(lambda: served.app.state.live.readers == STUCK)
         reader = served.read("?site=s0")
         reader.next("snapshot")
         busy = threading.Event()
@@ -261,7 +262,7 @@ def test_readers_that_stop_reading_are_sent_away_and_the_others_hear_on(tmp_path
         changing = threading.Thread(target=everything_changes)
         changing.start()
         try:
-            until(lambda: served.app.state.live.sent_away == 20, within_s=20)
+            until(lambda: served.app.state.live.sent_away == STUCK, within_s=20)
             assert reader.next("change").data["connectors"]
         finally:
             busy.set()
