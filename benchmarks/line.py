@@ -27,7 +27,11 @@ class Line:
         self._socket = socket.create_connection((address.hostname or "127.0.0.1", address.port or 1883))
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         hello = _text("MQTT") + bytes((4, CLEAN_WITH_LOGIN)) + struct.pack(">H", KEEPALIVE_S)
-        self._ask(_packet(0x10, hello + _text(client_id) + _text(username) + _text(password)), CONNACK)
+        try:
+            self._ask(_packet(0x10, hello + _text(client_id) + _text(username) + _text(password)), CONNACK)
+        except OSError:
+            self._socket.close()
+            raise
 
     def subscribe(self, topic_filter: str) -> None:
         self._ask(_packet(0x82, struct.pack(">H", 1) + _text(topic_filter) + b"\x01"), SUBACK)

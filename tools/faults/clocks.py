@@ -42,9 +42,11 @@ class Teller:
         self._bench = bench
 
     def status(self, ts_ms: int, last_seq: int, *boots: str) -> None:
+        """Said, and taken: a broker may deliver what is said after it on another topic before it."""
         kept = [{"boot": boot, "last_seq": last_seq, "dropped_ranges": []} for boot in (self.boot, *boots)]
         said = {"v": 1, "boot": self.boot, "ts": rfc3339(ts_ms), "online": True, "interval_s": 60, "last_seq": last_seq}
         self._bench.line.publish((device_topic(self.name, "status"), json.dumps(said | {"boots": kept}).encode()))
+        self._bench.wait_online(self.name)
 
     def say(
         self, messages: Iterable[tuple[int, int]], *, at: Callable[[int], int] | None = None, boot: str = ""
@@ -89,6 +91,11 @@ class Bench:
     def wait_acked(self, name: str, boot: str, seqs: set[int]) -> None:
         until(
             lambda: self._listen() and seqs <= self._acked.get((name, boot), set()), ANSWER_S, f"{name} is acknowledged"
+        )
+
+    def wait_online(self, name: str) -> None:
+        until(
+            lambda: self._listen() and any(s.online for s in self.states.get(name, [])), ANSWER_S, f"{name} is online"
         )
 
     def wait_state(self, name: str, kwh: float) -> None:

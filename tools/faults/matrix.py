@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tools.faults import clocks, kills, payloads, spool_cuts
+from tools.faults import clocks, intruders, kills, payloads, spool_cuts
 from tools.faults.outcome import Asked, Outcome
 
 ROWS: dict[int, tuple[str, Callable[[Asked], Outcome]]] = {
@@ -15,4 +15,5 @@ ROWS: dict[int, tuple[str, Callable[[Asked], Outcome]]] = {
     10: ("the spool's log cut off after its last commit, then before it", spool_cuts.spool_cut),
     12: ("ingest stopped, then continued", kills.ingest_stopped),
     14: ("messages out of order, from yesterday, from a backlog, from wrong clocks", clocks.wrong_times),
+    19: ("other people's credentials, topics and messages, on both brokers", intruders.intruders),
 }

@@ -66,7 +66,7 @@ def spool_cut(asked: Asked) -> Outcome:
         shutil.copytree(stage.data, whole, ignore=_sockets)
         log = Log(whole / "spool.db-wal")
         end = log.end_of_last_commit()
-        cuts = int(asked.pick(8, 2))
+        cuts = int(asked.pick(8, 1))
         after = [rng.randint(end, len(log.bytes)) for _ in range(cuts)]
         before = [rng.randrange(HEADER + log.frame, end) for _ in range(cuts)]
         for at in after:
@@ -131,7 +131,7 @@ def _missing_batches(stage: Stage) -> int:
         except (sqlite3.OperationalError, ValueError):
             last_no = 0
     mark = msgspec.msgpack.decode((stage.data / "spool.mark").read_bytes().rstrip(b"\n"), type=Mark)
-    return max(0, mark.no - last_no)
+    return max(0, mark.no - int(last_no))
 
 
 def _says(alarm: str) -> int:
