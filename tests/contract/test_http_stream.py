@@ -74,6 +74,7 @@ class Served:
 def serving(street, folder, store) -> Iterator[Served]:
     with street.app(folder, store=store) as app:
         line = bound_port("127.0.0.1", 0)
+        line.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 32_768)  # full soon, for a reader that does not read
         served = Served(app, line.getsockname()[1])
         web = Web([(app, line)], lambda: None)
         web.start()
