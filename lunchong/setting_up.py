@@ -10,6 +10,7 @@ from ingest.enrolments import EnrolmentError, Enrolments
 from lunchong.data_folder import ADMIN_TOKEN, DataFolder
 from lunchong.errors import UserError
 from lunchong.inventory_file import InventoryFile
+from lunchong.office import write_acl
 from lunchong.settings import Settings
 
 SERVICES = ("ingest", "api")
@@ -61,10 +62,12 @@ def set_up(settings: Settings) -> Iterator[str]:
         if not settings.inventory.exists():
             settings.inventory.parent.mkdir(parents=True, exist_ok=True)
             settings.inventory.write_text(EXAMPLE, encoding="utf-8")
-            yield f"inventory    {settings.inventory}, an example: write your own"
-        else:
-            found = InventoryFile(settings.inventory).read()
-            yield f"inventory    {settings.inventory}, {len(found.devices)} devices"
+            yield f"example      {settings.inventory}: write your own"
+        found = InventoryFile(settings.inventory).read()
+        yield f"inventory    {settings.inventory}, {len(found.devices)} devices"
+        if settings.mqtt_acl_dir:
+            write_acl(settings, enrolments, found)
+            yield f"mosquitto    {settings.mqtt_acl_dir / 'lunchong.conf'}, to be included in its own"
     except (EnrolmentError, OSError) as error:
         raise UserError(str(error)) from None
     finally:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from lunchong.setting_up import EXAMPLE
-from tests.brokers import Client, Refused, until
+from tests.brokers import Client, Refused, free_port, mosquitto_program, until
 from tests.processes import Server, alive, children, lunchong
 
 PILE = "gate-01/pile-0001"
@@ -224,6 +224,38 @@ def test_a_broker_that_dies_is_started_again(tmp_path):
         until(lambda: children(server.pid) not in ([], [broker]), 10)
         with as_device(server) as device:
             say(device, message(1, "boot-one"))
+
+
+@pytest.fixture
+def mosquitto(tmp_path):
+    """Debian's broker with the files that `init` wrote for it; its process, and the settings that name it."""
+    if not mosquitto_program():
+        pytest.skip("mosquitto is missing: apt-get install mosquitto")
+    port, acl = free_port(), tmp_path / "acl"
+    env = {"LUNCHONG_MQTT_URL": f"mqtt://127.0.0.1:{port}", "LUNCHONG_MQTT_ACL_DIR": str(acl)}
+    assert lunchong("init", "--data", tmp_path / "data", env=env).returncode == 0
+    as_user = "user root\n" if os.geteuid() == 0 else ""
+    (tmp_path / "mosquitto.conf").write_text(f"listener {port} 127.0.0.1\n{as_user}include_dir {acl}\n")
+    process = subprocess.Popen([mosquitto_program(), "-c", str(tmp_path / "mosquitto.conf")], stderr=subprocess.DEVNULL)
+    yield process, env
+    process.terminate()
+    process.wait()
+
+
+def test_it_works_with_a_mosquitto_of_one_s_own(tmp_path, mosquitto):
+    process, env = mosquitto
+    with Server(tmp_path / "data", env=env) as server:
+        key = enrolled(server)
+        process.send_signal(signal.SIGHUP)  # mosquitto reads its files again when it is told
+
+        def let_in():
+            with suppress(Refused), Client(key["url"], key["username"], password=key["password"]) as device:
+                say(device, message(1, "boot-one"))
+                return True
+
+        until(let_in)
+        assert server.mqtt == env["LUNCHONG_MQTT_URL"]
+        assert children(server.pid) == []
 
 
 @pytest.fixture
