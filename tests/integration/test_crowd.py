@@ -15,6 +15,7 @@ from simulators.device import NoLossDevice
 from simulators.kept import Acked
 from simulators.publish import Credential, Crowd
 from tests.brokers import DEVICES, WITNESS, Client, password_of, place, until, user
+from tests.line import Line
 
 PILE = "jn-01/pile-1"
 METER = {"kind": "meter", "connector": 1, "power_kw": 0, "energy_kwh": 7, "current_a": 0, "voltage_v": 230}
@@ -26,6 +27,7 @@ class Devices:
     """A crowd with an owner that notes what it is told."""
 
     def __init__(self, url: str, names=DEVICES, *, as_gateway=False, password=None, ca_file=None) -> None:
+        self.later_s = 0.0
         self.acked: list[Acked] = []
         self.said: list[tuple[str, str, bytes]] = []
         self.notices: list[bytes] = []
@@ -34,7 +36,7 @@ class Devices:
             [(device, self._who(name, url, as_gateway, password)) for name, device in self.all.items()],
             self,
             rng=Random(),
-            mono_s=time.monotonic,
+            mono_s=lambda: time.monotonic() + self.later_s,
             stamp_ms=lambda _: NOON_MS,
             ca_file=ca_file,
         )
@@ -154,6 +156,21 @@ def test_a_wrong_password_is_said_and_tried_again_only_after_a_while(shared_brok
 def test_no_broker_at_all_is_said():
     with Devices("mqtt://127.0.0.1:1", [PILE]) as devices:
         devices.until(lambda: any("refused" in trouble for trouble in devices.crowd.troubles))
+
+
+def test_a_line_on_which_nothing_comes_any_more_is_made_anew(shared_broker):
+    line = Line(shared_broker.url)
+    with Service(shared_broker.url) as service, Devices(line.url, [PILE]) as devices:
+        devices.say()
+        devices.until(lambda: devices.all[PILE].in_flight and service.heard("telemetry"))
+        line.go_silent()
+        devices.later_s += 20
+        devices.until(lambda: devices.all[PILE].counters.resent == 1)
+        devices.later_s += 30
+        devices.until(lambda: devices.crowd.troubles == ["the broker fell silent"])
+        line.speak_again()
+        devices.until(lambda: len(service.heard("telemetry")) > 1)
+    line.close()
 
 
 def test_telemetry_is_held_while_ingest_is_offline(broker):
