@@ -17,9 +17,9 @@ from api.problems import Invalid, Mistake, Unauthorized, UnknownDevice, UnknownS
 from ingest.assets import Device, Site
 from ingest.clock import parse_rfc3339
 
-MAX_WALK_MIN = 60
+MAX_WALK_MIN = 240
 SNAPPED = "WGS-84, snapped to 100 m on arrival"
-POSITION = r"^-?\d{1,2}(\.\d{1,8})?,-?\d{1,3}(\.\d{1,8})?$"
+POSITION = r"^-?\d{1,2}(\.\d{1,20})?, ?-?\d{1,3}(\.\d{1,20})?$"
 
 Minutes = Annotated[int, Query(ge=1, le=MAX_WALK_MIN, description="Willing to walk so many minutes")]
 Pace = Annotated[Literal["normal", "slow"], Query(description="`slow` walks 48 m a minute, as elders do")]

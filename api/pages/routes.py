@@ -6,7 +6,7 @@ import re
 from typing import Annotated, Literal
 from urllib.parse import parse_qs
 
-from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
+from fastapi import APIRouter, Depends, FastAPI, Path, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 from fastapi.staticfiles import StaticFiles
 from msgspec import Struct, to_builtins
@@ -67,11 +67,9 @@ def speaker(request: Request, ctx: Ctx, lang: str | None = None) -> Speaker:
     return Speaker(language, ctx.service_ms(), ctx.zone)
 
 
-def asked(
-    place: str = "", near: str = "", minutes: str = "", pace: str = "", connector: Annotated[str, Query()] = ""
-) -> Asked:
+def asked(place: str = "", near: str = "", minutes: str = "", pace: str = "", connector: str = "") -> Asked:
     """A page answers whatever its address says: what cannot be read is as if it were not there."""
-    walk_min = int(minutes) if minutes.isascii() and minutes.isdigit() else 15
+    walk_min = int(minutes) if re.fullmatch("[0-9]{1,4}", minutes) else 15
     return Asked(
         place,
         near if re.fullmatch(POSITION, near) else None,
@@ -99,6 +97,7 @@ def index(ctx: Ctx, say: Say, form: Form) -> HTMLResponse:
         path="/",
         view=overview(picture, walk),
         places=places(inventory),
+        choices=sorted({5, 10, 15, 30, form.minutes}),
         oldest=oldest,
         page_data=_script(ctx, say, STREAM + query, _map(inventory, say, walk)),
     )
@@ -106,20 +105,19 @@ def index(ctx: Ctx, say: Say, form: Form) -> HTMLResponse:
 
 @router.get("/sites/{site}")
 def site_page(
-    request: Request, ctx: Ctx, say: Say, form: Form, told: Annotated[str, Query(max_length=40)] = ""
+    ctx: Ctx, say: Say, form: Form, site_id: Annotated[str, Path(alias="site")], told: str = ""
 ) -> HTMLResponse:
     inventory, picture = ctx.inventory(), ctx.picture()
-    site = inventory.sites.get(request.path_params["site"])
+    site = inventory.sites.get(site_id)
     if site is None:
         return _page(ctx, say, form, "absent.html", 404, path="/")
-    known = told == "thanks" or f"trouble_why_{told}" in CATALOGUES["zh"]
     return _page(
         ctx,
         say,
         form,
         "site.html",
         path=f"/sites/{site.id}",
-        told=told if known else "",
+        told=told if told == "thanks" or f"trouble_why_{told}" in CATALOGUES["zh"] else "",
         site=views.site_detail(picture, inventory, site),
         stations=views.stations_near(picture, site=site.id),
         compounds=[

@@ -48,7 +48,8 @@ BY_HAND_EPOCH = 0
 ANSWER_WITHIN_S = 5.0
 MAX_POINTS = 5_000
 DAY_MS = 86_400_000
-FIRST_EVERY_S, LAST_EVERY_S = 1, 86_400
+STEP = r"^[1-9]\d{0,4}[smh]?$"
+UNITS_S = {"s": 1, "m": 60, "h": 3_600} | dict.fromkeys("0123456789", 1)
 
 Time = Annotated[str | None, Query(examples=["2026-11-22T04:05:06Z"], json_schema_extra={"format": "date-time"})]
 
@@ -107,24 +108,24 @@ def history(
     connector: Annotated[int | None, Query(ge=1, le=64, description="Of a pile; the first when left out")] = None,
     start: Annotated[Time, Query(alias="from", description="A day before `to` when left out")] = None,
     end: Annotated[Time, Query(alias="to", description="Now when left out")] = None,
-    every: Annotated[int, Query(ge=FIRST_EVERY_S, le=LAST_EVERY_S, description="Seconds of a step")] = 300,
+    every: Annotated[str, Query(pattern=STEP, description="Length of a step: seconds, or like `5m`, `1h`")] = "5m",
 ) -> History:
     """Readings in steps: means of what varies, the last of what counts up. Steps without a reading are left out."""
-    found = device_of(ctx, site, device)
+    found, every_s = device_of(ctx, site, device), int(every.rstrip("smh")) * UNITS_S[every[-1]]
     if connector is None and found.connectors:
         connector = found.connectors[0].id
     end_ms = moment("query.to", end)
     end_ms = ctx.service_ms() if end_ms is None else end_ms
     start_ms = moment("query.from", start)
     start_ms = end_ms - DAY_MS if start_ms is None else start_ms
-    if not 0 <= end_ms - start_ms <= MAX_POINTS * every * 1_000:
+    if not 0 <= end_ms - start_ms <= MAX_POINTS * every_s * 1_000:
         raise invalid("query.from", f"from must be before to, and at most {MAX_POINTS} steps before it")
     try:
-        points = ctx.store.history(found.site, found.id, connector, start_ms, end_ms, every * 1_000)
+        points = ctx.store.history(found.site, found.id, connector, start_ms, end_ms, every_s * 1_000)
     except StoreUnavailable as away:
         raise _store_away(away) from away
     return History(
-        every_s=every, points=[HistoryPointAnswer(at=rfc3339(point.at_ms), values=point.values) for point in points]
+        every_s=every_s, points=[HistoryPointAnswer(at=rfc3339(point.at_ms), values=point.values) for point in points]
     )
 
 

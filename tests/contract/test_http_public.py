@@ -242,7 +242,7 @@ def test_without_a_position_nobody_is_told_a_walk(ask):
         "near=north,east",
         "near=91,0",
         "near=31,121&minutes=0",
-        "near=31,121&minutes=61",
+        "near=31,121&minutes=241",
         "near=31,121&pace=fast",
     ],
 )
