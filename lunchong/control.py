@@ -18,7 +18,7 @@ import msgspec
 from ingest.store import DeadLetter
 from lunchong.data_folder import SOCKET
 from lunchong.errors import UsageError, UserError
-from lunchong.office import EnrolKind, Enrolled, Health, Office
+from lunchong.office import FOR_NOW, EnrolKind, Enrolled, Health, Office
 
 METHODS = ("enroll", "dead_letters", "retry_dead", "purge_dead", "inventory_text", "health")
 ANSWER_WITHIN_S = 30.0
@@ -32,8 +32,8 @@ def answer(office: Office, method: str, body: bytes) -> tuple[int, bytes]:
     try:
         result = getattr(office, method)(**msgspec.json.decode(body, type=dict[str, object]))
         return 200, msgspec.json.encode(result)
-    except UserError as error:
-        return 422 if error.exit_code == UsageError.exit_code else 409, msgspec.json.encode(str(error))
+    except FOR_NOW as error:
+        return 422 if isinstance(error, UsageError) else 409, msgspec.json.encode(str(error))
 
 
 class RemoteOffice:

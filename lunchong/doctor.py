@@ -83,7 +83,7 @@ def _of_the_server(health: Health) -> Iterator[Finding]:
         bad = condition.severity != "info"
         text = f"{condition.code} since {condition.since}: {condition.evidence}"
         yield Finding("bad" if bad else "note", "condition", text)
-    late = health.spool_age_s > LATE_S
+    late = health.spool_age_s > LATE_S * max(1.0, health.speed)
     waiting = f"{health.spool_rows} waiting, {health.spool_bytes:,} bytes, oldest {health.spool_age_s:.0f} s"
     yield Finding("bad" if late else "good", "spool", waiting)
     lost = f"{health.messages_lost} lost, {health.messages_dropped} dropped by devices"

@@ -7,6 +7,10 @@ from collections.abc import Callable
 
 from apscheduler.schedulers.background import BackgroundScheduler
 
+from lunchong.office import FOR_NOW
+
+log = logging.getLogger(__name__)
+
 
 class Jobs:
     """APScheduler ticks, one instance of a job at a time; many missed ticks are made up by one."""
@@ -16,7 +20,20 @@ class Jobs:
         self._scheduler = BackgroundScheduler(job_defaults={"coalesce": True, "misfire_grace_time": None})
 
     def every(self, seconds: float, job: Callable[[], object]) -> None:
-        self._scheduler.add_job(job, "interval", seconds=seconds, max_instances=1)
+        """Call `job` again and again. What it cannot do for now is said once, not each time."""
+        said = ""
+
+        def tried() -> None:
+            nonlocal said
+            try:
+                job()
+                said = ""
+            except FOR_NOW as error:
+                if str(error) != said:
+                    said = str(error)
+                    log.warning("%s", said)
+
+        self._scheduler.add_job(tried, "interval", seconds=seconds, max_instances=1)
 
     def start(self) -> None:
         self._scheduler.start()

@@ -8,13 +8,17 @@ from typing import Literal, Protocol
 from msgspec import Struct
 
 from ingest.assets import Inventory
+from ingest.broker import BrokerError
 from ingest.credentials import mosquitto_files
 from ingest.enrolments import EnrolmentError, Enrolments, write_broker_files
 from ingest.inventory import dump
 from ingest.messages import Condition
-from ingest.store import DeadLetter, TelemetryStore
+from ingest.store import DeadLetter, StoreUnavailable, TelemetryStore
 from lunchong.errors import UsageError, UserError
 from lunchong.settings import Settings
+
+FOR_NOW = (UserError, BrokerError, EnrolmentError, StoreUnavailable)
+"""Errors of parts that say in one line what they cannot do now, and why."""
 
 EnrolKind = Literal["device", "gateway", "client"]
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-from ingest.enrolments import EnrolmentError, Enrolments
+from ingest.enrolments import Enrolments
 from lunchong.control import RemoteOffice, is_running
 from lunchong.data_folder import DataFolder
 from lunchong.errors import UserError
 from lunchong.inventory_file import InventoryFile
-from lunchong.office import Desk, Office, write_acl
+from lunchong.office import FOR_NOW, Desk, Office, write_acl
 from lunchong.settings import EMBEDDED, Settings
 
 
@@ -21,7 +21,10 @@ def office(settings: Settings) -> Iterator[Office]:
         yield RemoteOffice(settings.data_dir)
         return
     with ExitStack() as ending:
-        yield _desk(settings, ending)
+        try:
+            yield _desk(settings, ending)
+        except FOR_NOW as error:
+            raise error if isinstance(error, UserError) else UserError(str(error)) from None
 
 
 def _desk(settings: Settings, ending: ExitStack) -> Desk:
@@ -32,10 +35,7 @@ def _desk(settings: Settings, ending: ExitStack) -> Desk:
     folder.hold()
     ending.callback(folder.release)
     inventory = InventoryFile(settings.inventory)
-    try:
-        enrolments = Enrolments(folder.path / "credentials.json")
-    except EnrolmentError as error:
-        raise UserError(str(error)) from None
+    enrolments = Enrolments(folder.path / "credentials.json")
 
     def store() -> DuckStore:
         try:

@@ -28,7 +28,6 @@ from ingest.duckdb_file import StoreUnusable
 from ingest.enrolments import EnrolmentError, Enrolments, ServiceKey
 from ingest.messages import Condition
 from ingest.running import IngestSettings
-from ingest.store import StoreUnavailable
 from ingest.store_duckdb import DuckStore
 from ingest.workdays import is_workday
 from ingest.worker import IngestWorker
@@ -222,10 +221,7 @@ class Installation:
         self._refusals_said = refused
 
     def _let_dead_letters_go(self) -> None:
-        try:
-            self.store.purge_dead(before_ms=self.clock.service_ms() - DEAD_LETTERS_MS)
-        except StoreUnavailable as error:
-            log.warning("dead letters were not let go: %s", error)
+        self.store.purge_dead(before_ms=self.clock.service_ms() - DEAD_LETTERS_MS)
 
     def _use(self, inventory: Inventory) -> None:
         self.inventory = inventory
