@@ -5,15 +5,20 @@ Years that the State Council has not announced yet come without adjusted days, s
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import date
-from functools import lru_cache
-
-import holidays
-
-_CHINA = holidays.country_holidays("CN")
+from functools import cache, lru_cache
 
 
 @lru_cache(maxsize=4_096)
 def is_workday(day: date) -> bool:
     """Whether people in China work on that day: weekends that make up for a holiday count, holidays do not."""
-    return bool(_CHINA.is_working_day(day))
+    return _calendar()(day)
+
+
+@cache
+def _calendar() -> Callable[[date], bool]:
+    """Read when it is first asked: the library takes longer to load than ingest takes to acknowledge again."""
+    import holidays
+
+    return holidays.country_holidays("CN").is_working_day
