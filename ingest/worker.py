@@ -14,12 +14,12 @@ from collections import deque
 from ingest.accounts import DeviceAccount, IngestStatus, account, service_conditions
 from ingest.assets import Inventory
 from ingest.clock import Now, rfc3339
-from ingest.codec import Refused, encode
+from ingest.codec import encode
 from ingest.drain import Drainer
 from ingest.messages import Condition, ServiceNotice
 from ingest.mqtt import Bus, Inbound
 from ingest.pipeline import Pipeline
-from ingest.recovery import mend_device, recover
+from ingest.recovery import MOST_PENDING, all_dead_letters, mend_device, recover
 from ingest.running import Clock, IngestSettings
 from ingest.spool import SqliteSpool
 from ingest.spooling import SpoolFull
@@ -38,12 +38,27 @@ EXPIRE_EVERY_S = 600.0
 STOP_S = 5.0
 DRAIN_WAIT_S = 5.0
 DEAD_LETTER_DAYS = 30
+SEEN_DAYS = 30
+QUEUE_S = 5.0
+"""What comes so soon after a connect may have waited at the broker while we were away."""
+START_OVER_S = 1.0
 MEND_EVERY_S = 0.2
 FULL_RETRY_S = 0.5
 MOST_TAKEN = 4_000
 DAY_MS = 24 * 3_600_000
 SUBSCRIPTIONS = ((f"{ROOT}/+/+/telemetry", 1), (f"{ROOT}/+/+/status", 1))
 OFFLINE = encode(ServiceNotice(v=1, online=False))
+
+
+class _Retry:
+    """Dead letters that somebody wants to be tried again, by the commit thread."""
+
+    def __init__(self, ids: frozenset[str]) -> None:
+        self.ids = ids
+        self.counted = 0
+        self.taken: int | None = None
+        self.why: str | None = None
+        self.done = threading.Event()
 
 
 class IngestWorker:
@@ -69,12 +84,20 @@ class IngestWorker:
             will=(service_topic("ingest"), OFFLINE, 1, True), persistent=True, manual_ack=True,
             ca_file=settings.ca_file, pinned_cert=settings.pinned_cert,
         )  # fmt: skip
-        self._teller = Teller(self._bus.publish, speed=clock.speed, first_rev=self._spool.starts << 32)
+        first_rev = max(self._spool.starts << 32, clock.wall_ms() * 1000)
+        self._teller = Teller(self._bus.publish, speed=clock.speed, first_rev=first_rev)
         self._inbox: deque[Inbound] = deque()
         self._woken = threading.Event()
         self._lock = threading.RLock()
         self._stopping = False
+        self._abandoned = False
+        """A commit was given up at the end: nothing may be committed after it."""
+        self._connected_s = self._clock.mono_s()
         self._reconnected = False
+        self._retries: deque[_Retry] = deque()
+        self._reviving = {
+            id_: b.no for b in self._spool.pending(self._drainer.drained, MOST_PENDING) for id_ in b.revived
+        }
         self._full: tuple[int, str] | None = None
         self._away_since_ms: int | None = None
         self._told: tuple[bool, list[Condition]] | None = None
@@ -98,11 +121,17 @@ class IngestWorker:
         self._spool.close()
 
     @property
+    def running(self) -> bool:
+        """False when an error of our own ended it; the log has the error."""
+        return self._thread.is_alive()
+
+    @property
     def connected(self) -> bool:
         return self._bus.connected
 
     def reload_inventory(self, inventory: Inventory) -> None:
         with self._lock:
+            self._inventory = inventory
             for name in self._pipeline.use(inventory):
                 self._teller.forget(name)
             self._teller.tell_all(list(self._pipeline.devices))
@@ -136,21 +165,17 @@ class IngestWorker:
     def retry_dead(self, ids: list[str]) -> tuple[int, int]:
         """Try dead letters again, say after the inventory was mended. Returns how many were taken, and how many not.
 
-        Raises StoreUnavailable while the store is behind: a letter tried twice would be stored twice.
+        Raises StoreUnavailable when the store, or a full disk, does not let it be done now.
         """
-        wanted, taken, after = set(ids), 0, None
-        with self._lock:
-            if not self.wait_drained(DRAIN_WAIT_S):
-                raise StoreUnavailable("the store is behind the spool; try again when it has caught up")
-            while letters := self._store.dead_letters(limit=500, after=after):
-                after = letters[-1].id
-                for letter in letters:
-                    if letter.id in wanted:
-                        taken += self._pipeline.revive(letter, self._now())
-            if not self._pipeline.empty:
-                self._commit([])
-            self.wait_drained(DRAIN_WAIT_S)
-        return taken, len(wanted) - taken
+        retry = _Retry(frozenset(ids))
+        self._retries.append(retry)
+        self._woken.set()
+        if not retry.done.wait(DRAIN_WAIT_S):
+            self._retries = deque(waiting for waiting in self._retries if waiting is not retry)
+        if retry.taken is None:
+            raise StoreUnavailable(retry.why or "nothing can be kept now; try again when `doctor` finds nothing wrong")
+        self.wait_drained(DRAIN_WAIT_S)
+        return retry.taken, len(ids) - retry.taken
 
     def forget_damage(self) -> None:
         """An operator has seen what a damaged spool lost."""
@@ -168,60 +193,83 @@ class IngestWorker:
     def _now(self) -> Now:
         return Now(self._clock.service_ms(), self._clock.mono_s())
 
+    def _load(self) -> Pipeline:
+        heard = None if self._clock.judges_skew else self._clock.heard
+        judge_skew = self._clock.judges_skew
+        return Pipeline(self._inventory, self._spool.load(), judge_skew=judge_skew, heard=heard)
+
+    def _learn_again(self, now: Now) -> None:
+        damage = recover(self._pipeline, self._spool, self._store, now)
+        if damage is not None:
+            log.error("batches %s to %s were gone from the spool", damage.first_no, damage.last_no)
+            if not self._pipeline.empty:
+                self._spool.commit(self._pipeline.draw().commit, 0, now.service_ms)
+            self._spool.record_damage(damage)
+
     def _run(self) -> None:
         while not self._stopping:
             self._woken.wait(TICK_S)
             self._woken.clear()
             began_s = self._clock.mono_s()
-            with self._lock:
-                self._round(began_s)
+            self._guarded_round(began_s)
             rest_s = COMMIT_EVERY_S - (self._clock.mono_s() - began_s)
             if rest_s > 0 and not self._stopping:
                 time.sleep(rest_s)
             if self._inbox:
                 self._woken.set()
+        self._guarded_round(self._clock.mono_s())
+
+    def _guarded_round(self, mono_s: float) -> None:
+        """An error of ours must not go on with half a memory: what is synced is read again, and the rest comes again."""
         with self._lock:
-            self._round(self._clock.mono_s())
+            try:
+                if not self._abandoned:
+                    self._round(mono_s)
+            except Exception:
+                log.exception("ingest begins again from its spool")
+                self._inbox.clear()
+                self._pipeline = self._load()
+                self._bus.reconnect()
+                time.sleep(START_OVER_S)
 
     def _round(self, mono_s: float) -> None:
-        received = self._take()
+        received = self._take(mono_s)
         self._pipeline.settle(self._now())
         if mono_s >= self._review_due_s:
             self._review_due_s = mono_s + REVIEW_EVERY_S
             self._pipeline.review(self._now())
-            self._measure_spool()
-        if mono_s >= self._forget_due_s:
-            self._forget_due_s = mono_s + EXPIRE_EVERY_S
-            self._spool.expire(self._pipeline.forget_dead(self._now()))
+            self._keep_house(mono_s)
         if not self._pipeline.empty:
             self._commit(received)
         elif received:
             self._bus.acknowledge(received)
+        if self._retries:
+            self._retry(self._retries.popleft())
         if mono_s >= self._mend_due_s:
             self._mend_due_s = mono_s + MEND_EVERY_S
             self._mend()
         if self._reconnected:
             self._reconnected = False
-            self._teller.tell_all(list(self._pipeline.devices))
+            self._connected_s = mono_s
             self._told = None
-        self._teller.turn(self._pipeline.devices, self._pipeline.device, mono_s, self._clock.service_ms())
-        self._notify(mono_s)
+            for name in self._pipeline.not_in_inventory():
+                self._teller.forget(name)
+            self._teller.tell_all(list(self._pipeline.devices))
+        self._tell(mono_s)
 
-    def _take(self) -> list[Inbound]:
+    def _take(self, mono_s: float) -> list[Inbound]:
         received: list[Inbound] = []
         count = 0
+        queued = mono_s - self._connected_s < QUEUE_S
         while self._inbox and count < MOST_TAKEN:
             message = self._inbox.popleft()
             received.append(message)
-            now = self._now()
-            try:
-                count += 1 + self._pipeline.take(message.topic, message.payload, now, live=not message.retained)
-            except Exception:
-                log.exception("a message of %s could not be taken; it goes to the dead letters", message.topic)
-                self._pipeline.bury_whole(message.topic, Refused("internal_error", message.payload), now)
+            live = not message.retained
+            count += 1 + self._pipeline.take(message.topic, message.payload, self._now(), live=live, queued=queued)
         return received
 
-    def _commit(self, received: list[Inbound]) -> None:
+    def _commit(self, received: list[Inbound]) -> int:
+        """Returns the number of the batch; 0 when the process ends before the disk took it."""
         drawn = self._pipeline.draw()
         while True:
             try:
@@ -229,24 +277,52 @@ class IngestWorker:
                 break
             except SpoolFull as full:
                 if self._stopping:
-                    return
+                    self._abandoned = True
+                    return 0
                 self._wait_for_space(str(full))
         self._full = None
         self._forgotten = self._drainer.drained
         self._bus.acknowledge(received)
         self._teller.after(drawn)
         self._drainer.give(batch)
+        return batch.no
 
     def _wait_for_space(self, why: str) -> None:
+        """Only the commit thread comes here, and nobody else commits: the lock may be let go meanwhile."""
         if self._full is None:
             log.error("nothing can be kept: %s; free some space, devices hold their readings until then", why)
             self._full = (self._clock.service_ms(), why)
-        self._notify(self._clock.mono_s())
+        self._tell(self._clock.mono_s())
         self._lock.release()
         time.sleep(FULL_RETRY_S)
         self._lock.acquire()
 
+    def _retry(self, retry: _Retry) -> None:
+        """Each message once: other letters of the same boot and seq go with the one that was taken."""
+        self._reviving = {letter: no for letter, no in self._reviving.items() if no > self._drainer.drained}
+        taken: dict[tuple[str, str | None, int | None], str] = {}
+        try:
+            for letter in all_dead_letters(self._store):
+                key = (letter.topic, letter.boot, letter.seq)
+                if letter.id in self._reviving or (letter.id not in retry.ids and key not in taken):
+                    continue
+                if key in taken and letter.seq is not None:
+                    self._pipeline.drop_letter(letter)
+                elif letter.id in retry.ids and self._pipeline.revive(letter, self._now()):
+                    taken[key] = letter.id
+                    retry.counted += 1
+        except StoreUnavailable as away:
+            retry.why = str(away)
+        if not self._pipeline.empty:
+            no = self._commit([])
+            self._reviving.update(dict.fromkeys(taken.values(), no))
+        if retry.why is None:
+            retry.taken = retry.counted
+        retry.done.set()
+
     def _mend(self) -> None:
+        if self._spool.last_no - self._drainer.drained > MOST_PENDING:
+            return
         for memory in self._pipeline.to_mend():
             device = self._pipeline.device(memory.name)
             if device is None:
@@ -258,6 +334,10 @@ class IngestWorker:
             self._pipeline.mended(memory, found)
             if self._clock.mono_s() > self._mend_due_s:
                 return
+
+    def _tell(self, mono_s: float) -> None:
+        self._teller.turn(self._pipeline.devices, self._pipeline.device, mono_s, self._clock.service_ms())
+        self._notify(mono_s)
 
     def _notify(self, mono_s: float) -> None:
         """Say on `service/ingest` how we are: when that changed, and now and then."""
@@ -290,11 +370,27 @@ class IngestWorker:
         return self._clock.service_ms() if self._size.oldest_ms is None else self._size.oldest_ms
 
     def _measure_spool(self) -> None:
+        try:
+            self._size = self._spool.size(self._drainer.drained)
+        except SpoolFull as full:
+            log.warning("the spool cannot be measured: %s", full)
+
+    def _keep_house(self, mono_s: float) -> None:
+        """What can wait: let go of what the store has, and of what is too old to be asked for."""
         drained = self._drainer.drained
-        self._size = self._spool.size(drained)
-        if self._forgotten < drained == self._spool.last_no and self._full is None:
-            self._spool.forget(drained)
-            self._forgotten = drained
+        self._measure_spool()
+        try:
+            if self._forgotten < drained == self._spool.last_no:
+                self._spool.forget(drained)
+                self._forgotten = drained
+            if mono_s >= self._forget_due_s:
+                self._forget_due_s = mono_s + EXPIRE_EVERY_S
+                self._spool.expire(self._pipeline.forget_dead(self._now()))
+                if self._settings.retention_days:
+                    days = max(self._settings.retention_days, SEEN_DAYS)
+                    self._pipeline.forget_old(self._clock.service_ms() - days * DAY_MS)
+        except SpoolFull as full:
+            log.warning("the spool cannot be tidied now: %s", full)
 
     def _store_jobs(self) -> None:
         """On the drainer's thread, after each round."""

@@ -76,8 +76,7 @@ def _show(run: Run, installation: Installation, street: Street, look: Screen, as
         left_s = None if run.for_s is None else began_s + run.for_s - time.monotonic()
         if left_s is not None and left_s <= 0:
             return True
-        if installation.ended.is_set():
-            raise UserError(f"HTTP ended by itself: see {installation.folder.path / 'demo.log'}")
+        installation.check()
         if (code := street.ended()) is not None:
             raise UserError(
                 f"the street ended by itself with code {code}: see {installation.folder.path / 'street.log'}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
@@ -24,3 +25,10 @@ def _to(handler: logging.Handler) -> None:
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     for chatty in ("uvicorn", "apscheduler", "httpx"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+    threading.excepthook = _tell_of_a_thread
+
+
+def _tell_of_a_thread(ended: threading.ExceptHookArgs) -> None:
+    name = ended.thread.name if ended.thread else "?"
+    if ended.exc_value is not None:
+        logging.getLogger(__name__).critical("the thread %s ended by an error", name, exc_info=ended.exc_value)

@@ -123,6 +123,12 @@ class Installation:
         self.folder.keep(READY, msgspec.json.encode(self._readiness()))
         ending.callback(self.folder.forget, READY)
 
+    def check(self) -> None:
+        """Raise UserError when a part that must run has ended by itself."""
+        part = "HTTP" if self.ended.is_set() else None if self.worker.running else "ingest"
+        if part:
+            raise UserError(f"{part} ended by itself; the log says why")
+
     def admit(self) -> None:
         """Tell the broker who may enter now, after an enrolment or another inventory."""
         if self.broker:
@@ -317,5 +323,4 @@ def serve(settings: Settings, timing: Timing) -> None:
     with Installation(settings, timing) as installation:
         print(f"Lunchong serves {installation.http_url}, devices at {installation.mqtt_url}", flush=True)
         while not asked.wait(0.2):
-            if installation.ended.is_set():
-                raise UserError("HTTP ended by itself; the log says why")
+            installation.check()
