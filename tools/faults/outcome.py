@@ -48,7 +48,7 @@ class Outcome:
     def count(self, lost: int, duplicates: int) -> None:
         self.lost += lost
         self.duplicates += duplicates
-        self.must(lost == 0, f"{lost} acknowledged messages are lost")
+        self.must(lost == 0, f"{lost} messages are lost")
         self.must(duplicates == 0, f"{duplicates} messages are stored twice")
 
     def recovered(self, took_s: float, within_s: float) -> None:

@@ -61,7 +61,7 @@ def spool_cut(asked: Asked) -> Outcome:
         street.wait_for_acks(PATIENCE_S, 0)
         time.sleep(asked.pick(10.0, 3.0))
         server.kill()
-        street.finish()
+        street.finish(caught_up=False)
         whole = stage.folder / "whole"
         shutil.copytree(stage.data, whole, ignore=_sockets)
         log = Log(whole / "spool.db-wal")

@@ -30,6 +30,7 @@ from tools.faults.outcome import NotInTime, until
 START_S = 90.0
 DRAIN_S = 60.0
 LAST_ACKS_S = 30.0
+CATCH_UP_S, FEW_OPEN = 180.0, 3_000
 SERVICES = ("ingest", "api")
 
 
@@ -49,6 +50,12 @@ class Figures(msgspec.Struct):
     resent: int
     dropped: int
     garbage: int
+
+
+class Progress(msgspec.Struct):
+    """The other lines."""
+
+    progress: Figures
 
 
 def place(sites: int = 4, piles: int = 50) -> Inventory:
@@ -194,14 +201,24 @@ class Street:
         until(lambda: self.acked_bytes() > had, within_s, "messages are acknowledged")
         return time.monotonic() - began_s
 
-    def finish(self) -> Figures:
-        """Stop it, give it the time for its last acks; what it counted."""
+    def finish(self, *, caught_up: bool = True) -> Figures:
+        """Once it was told of nearly all that it sent, stop it and give it time for its last acks; what it counted."""
+        if caught_up:
+            until(lambda: self._open() < FEW_OPEN, CATCH_UP_S, "the street is told of what it sent")
         self.process.send_signal(signal.SIGTERM)
         self.process.wait(LAST_ACKS_S)
         lines = self.log.read_bytes().splitlines()
         if self.process.returncode or not lines:
             raise NotInTime(f"lunchong simulate failed: {self.log.read_text(encoding='utf-8')[-2_000:]}")
         return msgspec.json.decode(lines[-1], type=Figures)
+
+    def _open(self) -> int:
+        """How many messages were sent and not acknowledged, by the newest line that it printed."""
+        lines = [line for line in self.log.read_bytes().splitlines() if line.startswith(b'{"progress"')]
+        if not lines:
+            return FEW_OPEN
+        now = msgspec.json.decode(lines[-1], type=Progress).progress
+        return now.sent - now.acked - now.dropped
 
 
 def children_of(pid: int) -> list[int]:
