@@ -26,14 +26,14 @@ def note_status(memory: DeviceMemory, status: Status, *, live: bool) -> None:
     for kept in status.boots or []:
         listed.add(kept.boot)
         if kept.boot == status.boot:
-            _note_kept(own, kept, final=False)
+            _note_kept(own, kept, memory.seen[name], final=False)
             continue
         inside = record.used_again.get(kept.boot, kept.boot)
         if inside not in record.boots:
             memory.add_boot(inside, kept.boot, memory.place(newer))
         elif memory.place(inside) > memory.place(newer):
             moved |= _move(memory, inside, memory.place(newer))
-        _note_kept(record.boots[inside], kept, final=True)
+        _note_kept(record.boots[inside], kept, memory.seen[inside], final=True)
         newer = inside
     if live and status.online:
         for older in record.order[: memory.place(name)]:
@@ -67,10 +67,14 @@ def first_hash_says_reused(memory: DeviceMemory, wire: str, first_hash: str) -> 
     return name
 
 
-def _note_kept(boot: BootRecord, kept: KeptBoot, *, final: bool) -> None:
+def _note_kept(boot: BootRecord, kept: KeptBoot, seen: Ranges, *, final: bool) -> None:
     boot.last_seq = max(boot.last_seq, kept.last_seq)
     boot.final = boot.final or final
-    boot.dropped = list(Ranges([*boot.dropped, *kept.dropped_ranges]))[-MOST_DROPPED_RANGES:]
+    dropped = Ranges([*boot.dropped, *kept.dropped_ranges])
+    if len(list(dropped)) > MOST_DROPPED_RANGES:
+        for lo, hi in seen:
+            dropped.add_range(lo, hi)  # what came is no hole: said to be dropped, it joins its neighbours
+    boot.dropped = list(dropped)[-MOST_DROPPED_RANGES:]
 
 
 def _move(memory: DeviceMemory, boot: str, place: int) -> bool:

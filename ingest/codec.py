@@ -152,7 +152,10 @@ def _read(decoder: msgspec.json.Decoder[Value], payload: bytes) -> Value:
 
 def decode_status(payload: bytes) -> Status:
     """Raises BadPayload, as every `decode_…` below."""
-    return _read(_status, payload)
+    status = _read(_status, payload)
+    if status.ts is not None and not EPOCH <= status.ts < LATEST:
+        raise BadPayload(f"ts {status.ts} is no time between 1970 and 2199")
+    return status
 
 
 def decode_ack(payload: bytes) -> Ack:

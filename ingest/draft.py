@@ -42,7 +42,7 @@ class Draft:
         self._withdrawn: set[str] = set()
         self._dead: dict[str, DeadLetter] = {}
         self._dead_changes: dict[bytes, DeadSeen] = {}
-        self._seen: dict[tuple[str, str], bool] = {}
+        self._seen: dict[tuple[str, str], int] = {}
         self._touched: dict[str, DeviceMemory] = {}
         self._acks: dict[tuple[str, str], Ranges] = {}
         self._changed: dict[str, bool] = {}
@@ -63,17 +63,20 @@ class Draft:
     def remember(self, memory: DeviceMemory, name: str, boot: str, wire: str, seq: int) -> bool:
         """Put a seq into the duplicate memory and among the acks. False if it was seen before."""
         seen = memory.seen[boot]
-        grown = bool(seen) and seq == seen.highest + 1
         new = seen.add(seq)
-        if new:
-            self._seen[name, boot] = grown and self._seen.get((name, boot), True)
-        self.ack(name, wire, *seen.around(seq))
+        lo, hi = seen.around(seq)
+        if new and lo < self._seen.get((name, boot), lo + 1):
+            self._seen[name, boot] = lo
+        self.ack(name, wire, lo, hi)
         return new
 
     def relearn(self, memory: DeviceMemory, boot: str, lo: int, hi: int) -> None:
         """Seqs found again in the store: into the duplicate memory, not among the acks."""
         memory.seen[boot].add_range(lo, hi)
-        self._seen[memory.name, boot] = False
+        self.rewrite_seen(memory, boot)
+
+    def rewrite_seen(self, memory: DeviceMemory, boot: str) -> None:
+        self._seen[memory.name, boot] = 0
         self.touch(memory)
 
     def ack(self, name: str, wire: str, lo: int, hi: int) -> None:
@@ -114,10 +117,10 @@ class Draft:
         )  # fmt: skip
 
     def drawn(self) -> Drawn:
-        seen = []
-        for (name, boot), grown in self._seen.items():
-            ranges = self._touched[name].seen[boot]
-            seen.append(SeenChange(name, boot, [ranges.last] if grown else list(ranges), grown))
+        seen = [
+            SeenChange(name, boot, from_lo, self._touched[name].seen.get(boot, Ranges()).from_lo(from_lo))
+            for (name, boot), from_lo in self._seen.items()
+        ]
         batch = Batch(
             spool="", no=0, pile=self.rows["pile"], station=self.rows["station"], event=self.rows["event"],
             sessions=list(self._sessions.values()), withdrawn=sorted(self._withdrawn), dead=list(self._dead.values()),

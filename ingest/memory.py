@@ -16,6 +16,7 @@ from ingest.ranges import Ranges
 from ingest.sessions import Life
 from ingest.skew import BootClock
 
+MOST_INSTRUMENTS = 200
 SILENT_INTERVALS = 3
 SILENT_MIN_WALL_S = 2.0
 MOST_BOOTS = 64
@@ -33,6 +34,8 @@ class BootRecord(Struct):
     final: bool = False
     """`last_seq` is the boot's last: a newer boot said so."""
     dropped: list[tuple[int, int]] = []
+    came_ms: int = 0
+    """Service time of the newest message of this boot."""
     ended: bool = False
     """A newer boot has a live status that no longer lists this one: nothing more will come of it."""
 
@@ -92,6 +95,8 @@ class DeviceMemory(Struct):
     unfilled: bool = False
     """After a restart: what waits must first be read again from the store."""
     heard_mono_s: float | None = None
+    listens_since_ms: int = 0
+    """Silence counts from here: before, it was we who did not listen."""
     stuck_ms: int | None = None
     stuck_mono_s: float = 0.0
 
@@ -107,10 +112,11 @@ class DeviceMemory(Struct):
         """Since when a device that calls itself online said nothing, if that is longer than it may be."""
         record = self.record
         if self.heard_mono_s is None:
-            self.heard_mono_s = now.mono_s
+            self.heard_mono_s, self.listens_since_ms = now.mono_s, now.service_ms
         if record.heard_ms is None or not record.online:
             return None
-        silent_ms, silent_s = now.service_ms - record.heard_ms, now.mono_s - self.heard_mono_s
+        silent_ms = now.service_ms - max(record.heard_ms, self.listens_since_ms)
+        silent_s = now.mono_s - self.heard_mono_s
         if silent_ms <= SILENT_INTERVALS * record.interval_s * 1000 or silent_s <= SILENT_MIN_WALL_S:
             return None
         return f"not heard since {rfc3339(record.heard_ms)}"
@@ -127,18 +133,21 @@ class DeviceMemory(Struct):
         name = self.record.used_again.get(wire, wire)
         record = self.record.boots.get(name)
         if record is None:
-            record = self.add_boot(name, wire, len(self.record.order))
+            forgotten = name in self.seen
+            record = self.add_boot(name, wire, 0 if forgotten else len(self.record.order))
         return name, record
 
     def add_boot(self, name: str, wire: str, place: int) -> BootRecord:
         record = self.record.boots[name] = BootRecord(wire)
         at_start = self.record.at_boot is not None and self.record.next_seq == 1
-        if at_start and place <= self.place(self.record.at_boot or ""):
+        if at_start and place == self.place(self.record.at_boot or ""):
             self.record.at_boot = name
         self.record.order.insert(place, name)
         self.seen.setdefault(name, Ranges())
-        if len(self.record.order) > MOST_BOOTS and self.record.order[0] != self.record.at_boot:
-            self.record.boots.pop(self.record.order.pop(0), None)
+        if len(self.record.order) > MOST_BOOTS:
+            oldest = next(boot for boot in self.record.order if boot not in (name, self.record.at_boot))
+            self.record.order.remove(oldest)
+            self.record.boots.pop(oldest, None)
         return record
 
     def keep_latest(self, key: str, boot: str, at_ms: int, message: Telemetry) -> bool:
@@ -158,7 +167,15 @@ class DeviceMemory(Struct):
             if before is not None and same:
                 since_ms = before.since_ms
         self.record.latest[key] = Latest(boot, message.seq, at_ms, since_ms, message)
+        if len(self.record.latest) > MOST_INSTRUMENTS:
+            self._forget_an_old_name()
         return changed
+
+    def _forget_an_old_name(self) -> None:
+        """Fault codes and amenity names are a device's own; one that makes them up must not fill our memory."""
+        made_up = [key for key in self.record.latest if key.startswith(("fault/", "amenity/"))]
+        if made_up:
+            del self.record.latest[min(made_up, key=lambda key: self.record.latest[key].at_ms)]
 
     def known_to(self, boot: str) -> int:
         """The highest seq of a boot that is known to exist."""
@@ -170,6 +187,8 @@ class DeviceMemory(Struct):
         """Seqs known to exist, not received, and not said to be dropped."""
         record = self.record.boots.get(boot)
         seen = self.seen.get(boot) or Ranges()
+        if seen.covers(1, self.known_to(boot)):
+            return []
         missing = Ranges(seen.holes(1, self.known_to(boot)))
         return list(missing.without(Ranges(record.dropped if record else ())))
 
@@ -185,7 +204,5 @@ class DeviceMemory(Struct):
 
     def dropped(self) -> int:
         """Messages that the device said it dropped, and that did not come after all."""
-        return sum(
-            len(Ranges(boot.dropped).without(self.seen.get(name) or Ranges()))
-            for name, boot in self.record.boots.items()
-        )
+        boots = [(name, boot) for name, boot in self.record.boots.items() if boot.dropped]
+        return sum(Ranges(boot.dropped).without(self.seen.get(name) or Ranges()).count for name, boot in boots)

@@ -5,7 +5,7 @@ The same readings in the same order give the same sessions as the undisturbed ru
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from msgspec import Struct
 
@@ -27,20 +27,25 @@ def order_boots(memory: DeviceMemory, readings: Iterable[Reading]) -> None:
     memory.record.order.sort(key=lambda boot: first.get(boot, 0))
 
 
-def mend(memory: DeviceMemory, connector: int, readings: Iterable[Reading], known: Iterable[Session]) -> Mended:
+def mend(memory: DeviceMemory, connector: int, readings: Iterable[Reading], known: Collection[Session]) -> Mended:
     """Derive one connector again, from the last session closed before `record.mend_from` to the place of derivation.
 
-    `readings` and `known` are all that is stored of the connector, in no order. The connector's life is replaced.
+    `readings` and `known` are what is stored of the connector, in no order. The connector's life is replaced. A session
+    whose opening is no longer among the readings is kept as it is.
     """
     record = memory.record
     assert record.mend_from is not None
     assert record.at_boot is not None
     fill = (memory.place(record.mend_from[0]), record.mend_from[1])
     here = (memory.place(record.at_boot), record.next_seq)
-    closed = {_closed_at(memory, session): session for session in known if session.close_boot is not None}
-    start = max((at for at in closed if at < fill), default=(-1, 0))
-
     said = [(memory.place(r.boot), r.seq, r) for r in readings]
+    have = {(place, seq) for place, seq, _reading in said}
+    start = (-1, 0)
+    for session in known:
+        closed = _closed_at(memory, session)
+        if closed is not None and (closed < fill or _opened_at(memory, session) not in have):
+            start = max(start, closed)
+
     before = [item for item in said if item[0] >= 0 and item[:2] <= start]
     after: list[tuple[int, int, Reading | None]] = [item for item in said if start < item[:2] < here]
     after += [gap for gap in _gaps(memory) if start < gap[:2] < here]
@@ -56,7 +61,7 @@ def mend(memory: DeviceMemory, connector: int, readings: Iterable[Reading], know
         found[open_now.id] = open_now
     record.lives[connector] = life
 
-    stale = {session.id: session for session in known if _opened_at(memory, session) > start}
+    stale = {session.id: session for session in known if start < _opened_at(memory, session) in have}
     return Mended(
         [session for session in found.values() if stale.get(session.id) != session],
         [session for session in stale.values() if session.id not in found],
@@ -87,8 +92,10 @@ def _gaps(memory: DeviceMemory) -> list[tuple[int, int, None]]:
     return found
 
 
-def _closed_at(memory: DeviceMemory, session: Session) -> tuple[int, int]:
-    return memory.place(session.close_boot or ""), session.close_seq or 0
+def _closed_at(memory: DeviceMemory, session: Session) -> tuple[int, int] | None:
+    if session.close_boot is None or session.close_seq is None:
+        return None
+    return memory.place(session.close_boot), session.close_seq
 
 
 def _opened_at(memory: DeviceMemory, session: Session) -> tuple[int, int]:

@@ -14,6 +14,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 Id = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,32}$")]
 Boot = Annotated[str, Meta(min_length=1, max_length=64)]
 Seq = Annotated[int, Meta(ge=1, le=2**63 - 1)]
+LastSeq = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 ConnectorNo = Annotated[int, Meta(ge=1, le=64)]
 PowerKw = Annotated[float, Meta(ge=-1_000, le=1_000)]
 EnergyKwh = Annotated[float, Meta(ge=0, le=1e9)]
@@ -118,8 +119,8 @@ class KeptBoot(Struct, frozen=True):
     """A boot of which the device still keeps, or has dropped, messages."""
 
     boot: Boot
-    last_seq: Annotated[int, Meta(ge=0)]
-    dropped_ranges: list[tuple[int, int]] = []
+    last_seq: LastSeq
+    dropped_ranges: list[tuple[Seq, Seq]] = []
 
 
 class Status(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -130,7 +131,7 @@ class Status(Struct, frozen=True, kw_only=True, omit_defaults=True):
     online: bool
     ts: Annotated[datetime, Meta(tz=True)] | None = None
     interval_s: Annotated[int, Meta(ge=1, le=900)] | None = None
-    last_seq: Annotated[int, Meta(ge=0)] | None = None
+    last_seq: LastSeq | None = None
     model: str | None = None
     firmware: str | None = None
     boots: list[KeptBoot] | None = None

@@ -91,6 +91,7 @@ class Bus:
         self._held_no = 0
         self._in_flight: dict[int, Outbound] = {}
         self._last_mid = 0
+        self._hanging_up = False
         self._stopping = threading.Event()
         self._flushed = threading.Event()
         self._thread: threading.Thread | None = None
@@ -150,6 +151,11 @@ class Bus:
                 self._out.append((now, packets))
             self._wake()
 
+    def reconnect(self) -> None:
+        """Hang up and connect again: what was not acknowledged is sent again."""
+        self._hanging_up = True
+        self._wake()
+
     def _hold(self, message: Outbound) -> None:
         self._held_no += 1
         key = message.topic if message.retain else self._held_no
@@ -206,6 +212,9 @@ class Bus:
             ready = dict(poll.poll(0 if client.pending() else _POLL_MS))
             if wake in ready:
                 self._woken.recv(65_536)
+            if self._hanging_up:
+                self._hanging_up = False
+                return
             if (ready.get(line, 0) & ~select.POLLOUT or client.pending()) and client.loop_read():
                 return
             self._send_out()

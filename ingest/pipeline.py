@@ -6,6 +6,7 @@ after that commit is synced may its acks be sent and its states be published. No
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from hashlib import sha256
 
@@ -28,6 +29,8 @@ from ingest.skew import judge_message, judge_status
 from ingest.spooling import DeadSeen, Kept
 from ingest.topics import split_topic
 
+log = logging.getLogger(__name__)
+
 
 class Pipeline:
     """The memory of every device, and the draft of the next commit. Used by one thread at a time."""
@@ -46,6 +49,7 @@ class Pipeline:
         self._inventory = inventory
         self._judge_skew = judge_skew
         self._waiting: set[str] = set()
+        self._unreviewed: set[str] = set()
         self._open: dict[str, Session] = {}
         self._dead_seen: dict[bytes, DeadSeen] = {dead.digest: dead for dead in kept.dead_seen}
         self._restore(kept)
@@ -73,7 +77,23 @@ class Pipeline:
     def draw(self) -> Drawn:
         """All that was gathered since the last draw, as one commit."""
         draft, self._draft = self._draft, Draft(self._open, self._dead_seen)
-        return draft.drawn()
+        drawn = draft.drawn()
+        self._unreviewed |= drawn.changed.keys()
+        return drawn
+
+    def not_in_inventory(self) -> list[str]:
+        """Devices remembered that the inventory does not have."""
+        return [name for name in self.devices if name not in self._inventory.devices]
+
+    def forget_old(self, before_ms: int) -> None:
+        """Forget the seqs of boots that ended before raw data of that time was let go."""
+        for memory in self.devices.values():
+            boots = memory.record.boots
+            for name in [n for n, boot in boots.items() if boot.ended and boot.came_ms < before_ms]:
+                if name != memory.record.at_boot and memory.record.used_again.get(boots[name].wire) != name:
+                    del boots[name], memory.seen[name]
+                    memory.record.order.remove(name)
+                    self._draft.rewrite_seen(memory, name)
 
     def use(self, inventory: Inventory) -> list[str]:
         """Go on with another inventory. Returns the names of the devices that left it."""
@@ -84,18 +104,21 @@ class Pipeline:
     def device(self, name: str) -> Device | None:
         return self._inventory.devices.get(name)
 
-    def take(self, topic: str, payload: bytes, now: Now, *, live: bool = True) -> int:
-        """Take one publish in; `live` is False for a retained delivery. Returns how many telemetry messages it held."""
+    def take(self, topic: str, payload: bytes, now: Now, *, live: bool = True, queued: bool = False) -> int:
+        """Take one publish in. Returns how many telemetry messages it held.
+
+        `live` is False for a retained delivery; `queued` says that the broker may have kept it while we were away.
+        """
         name, leaf = split_topic(topic) or ("", "")
         if leaf == "telemetry":
             return self._take_telemetry(name, topic, payload, now)
         if leaf == "status" and payload:
-            self._take_status(name, topic, payload, now, live)
+            self._take_status(name, topic, payload, now, live=live, queued=queued)
         return 0
 
-    def bury_whole(self, topic: str, refused: Refused, now: Now) -> None:
-        """Put a payload that could not be worked on among the dead letters, as it came."""
-        self._draft.bury(topic, refused, now)
+    def drop_letter(self, letter: DeadLetter) -> None:
+        """Another letter of the same message was taken: this one goes."""
+        self._draft.revived.append(letter.id)
 
     def forget_dead(self, now: Now) -> int:
         """Forget which bytes went to the dead letters over a day ago; returns the service time before which."""
@@ -112,7 +135,8 @@ class Pipeline:
         if device is None or len(messages) != 1 or self._unfit(messages[0], device) is not None:
             return False
         memory = self._memory_with_lives(name, device)
-        self._take_message(memory, messages[0], device, now, buried=letter.seq is not None)
+        accounted = letter.seq is not None and letter.reason != "unknown_device"
+        self._take_message(memory, messages[0], device, now, buried=accounted)
         self._draft.revived.append(letter.id)
         self._draft.touch(memory, urgent=True)
         return True
@@ -158,11 +182,14 @@ class Pipeline:
 
     def review(self, now: Now) -> None:
         """Hold or drop the conditions that follow from counting: lost and dropped messages, wrong clocks, silence."""
-        for memory in self.devices.values():
+        changed, self._unreviewed = self._unreviewed, set()
+        for name in changed:
+            memory = self.devices[name]
             lost, dropped = memory.lost(), memory.dropped()
             self._note(memory, "messages_lost", now, f"{lost} messages never came" if lost else None)
             self._note(memory, "messages_dropped", now, f"{dropped} messages were dropped" if dropped else None)
             self._note(memory, "clock_skew", now, _skew_evidence(memory))
+        for memory in self.devices.values():
             self._note(memory, "silent", now, memory.silence(now))
 
     def _note(self, memory: DeviceMemory, code: str, now: Now, evidence: str | None) -> None:
@@ -200,12 +227,17 @@ class Pipeline:
                     self._draft.ack(name, bad.boot, bad.seq, bad.seq)
             return count
         memory = self._memory_with_lives(name, device)
+        self._draft.touch(memory)
         urgent = False
         for message in messages:
             unfit = self._unfit(message, device)
             if unfit is None:
-                urgent |= self._take_message(memory, message, device, now)
-            else:
+                try:
+                    urgent |= self._take_message(memory, message, device, now)
+                except Exception:
+                    log.exception("a message of %s could not be taken; it goes to the dead letters", name)
+                    unfit = "internal_error"
+            if unfit is not None:
                 refused.append(_refusal(unfit, message))
         for bad in refused:
             self._bury(memory, topic, bad, now)
@@ -238,6 +270,7 @@ class Pipeline:
             record.duplicates += 1
             return False
         record.received += 1
+        known.came_ms = now.service_ms
         ts_ms = effective_ms = to_ms(message.ts)
         if self._judge_skew:
             known.clock, effective_ms = judge_message(known.clock, message.seq, ts_ms, now.service_ms)
@@ -266,7 +299,7 @@ class Pipeline:
         if reused is not None:
             self._note(memory, "boot_reuse", now, f"started again under boot {message.boot}; kept apart as {reused}")
 
-    def _take_status(self, name: str, topic: str, payload: bytes, now: Now, live: bool) -> None:
+    def _take_status(self, name: str, topic: str, payload: bytes, now: Now, *, live: bool, queued: bool) -> None:
         device = self._inventory.devices.get(name)
         try:
             status = decode_status(payload)
@@ -278,7 +311,7 @@ class Pipeline:
         memory = self._memory_with_lives(name, device)
         record = memory.record
         if not status.online:
-            if record.status_boot in (None, status.boot) or live:
+            if record.status_boot in (None, record.used_again.get(status.boot, status.boot)):
                 record.online = False
                 self._draft.touch(memory, urgent=True)
             return
@@ -290,18 +323,18 @@ class Pipeline:
             record.model, record.firmware = status.model, status.firmware
         if live:
             memory.hear(now)
-            self._judge_clock(memory, status, now)
+            self._judge_clock(memory, status, now, queued)
         self._draft.touch(memory, urgent=True)
         if memory.record.waiting:
             self._waiting.add(name)
 
-    def _judge_clock(self, memory: DeviceMemory, status: Status, now: Now) -> None:
+    def _judge_clock(self, memory: DeviceMemory, status: Status, now: Now, queued: bool) -> None:
         if status.ts is None or not self._judge_skew:
             return
         boot, known = memory.boot(status.boot)
-        last_seq = max(status.last_seq or 0, 0)
+        last_seq = memory.seen[boot].highest if status.last_seq is None else status.last_seq
         before = known.clock.offsets
-        known.clock = judge_status(known.clock, to_ms(status.ts), last_seq, now.service_ms)
+        known.clock = judge_status(known.clock, to_ms(status.ts), last_seq, now.service_ms, queued=queued)
         stored_to = memory.seen[boot].highest
         if known.clock.offsets != before and known.clock.offset_at(stored_to) and stored_to:
             first = known.clock.offsets[-1].from_seq

@@ -45,7 +45,8 @@ class Ranges:
     def __iter__(self) -> Iterator[tuple[int, int]]:
         return iter(list(zip(self._los, self._his, strict=True)))
 
-    def __len__(self) -> int:
+    @property
+    def count(self) -> int:
         """How many numbers are in."""
         return sum(self._his) - sum(self._los) + len(self._los)
 
@@ -62,10 +63,10 @@ class Ranges:
         """The highest number in; 0 of an empty set."""
         return self._his[-1] if self._his else 0
 
-    @property
-    def last(self) -> tuple[int, int]:
-        """The range with the highest numbers; the set must not be empty."""
-        return self._los[-1], self._his[-1]
+    def from_lo(self, lo: int) -> list[tuple[int, int]]:
+        """The ranges that begin at `lo` or above."""
+        at = bisect_left(self._los, lo)
+        return list(zip(self._los[at:], self._his[at:], strict=True))
 
     def around(self, seq: int) -> tuple[int, int]:
         """The range that holds `seq`, which must be in."""

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from msgspec import convert
 
 from ingest.assets import Device
 from ingest.clock import Now
-from ingest.facts import PILE_COLUMNS, Batch, Reading, Session
+from ingest.facts import PILE_COLUMNS, Batch, DeadLetter, Reading, Session
 from ingest.memory import DeviceMemory
 from ingest.mending import Mended, mend, order_boots, refill
 from ingest.pipeline import Pipeline
 from ingest.spooling import Damage, Spool
 from ingest.store import TelemetryStore
+from ingest.topics import split_topic
 
 WINDOW_MS = 3 * 24 * 3_600_000
 """How far back is looked first; the whole history only where no closed session is found in this."""
-_MOST_PENDING = 100_000
+MOST_PENDING = 500
+"""Batches that the store may be behind while sessions are derived again; beyond, that waits."""
 _SITE, _DEVICE, _CONNECTOR = (PILE_COLUMNS.index(name) for name in ("site", "device", "connector"))
 
 
@@ -25,7 +27,7 @@ def mend_device(
     memory: DeviceMemory, device: Device, store: TelemetryStore, spool: Spool, drained: int
 ) -> list[Mended]:
     """Derive a device's sessions again where its record asks for it. Raises StoreUnavailable."""
-    pending = spool.pending(drained, _MOST_PENDING)
+    pending = spool.pending(drained, MOST_PENDING)
     record = memory.record
     known: dict[str, Session] = {}
     readings: dict[int, list[Reading]] = {}
@@ -51,32 +53,36 @@ def mend_device(
 
 
 def recover(pipeline: Pipeline, spool: Spool, store: TelemetryStore, now: Now) -> Damage | None:
-    """After a spool was found damaged: learn again from the store what was seen, and say what is gone."""
+    """After a spool was found damaged: learn again from the store what was seen. Returns what is gone.
+
+    What was learned is in the pipeline's draft; the damage may be recorded once that is committed.
+    """
     if spool.lost is None:
         return None
-    first, last = spool.lost
-    stored_to = store.drained(spool.id)
-    since = (spool.id, first - 1) if first > 1 else None
+    first, last = spool.lost.first_no, spool.lost.last_no
+    stored_to = store.drained(spool.lost.spool)
+    since = (spool.id, first - 1) if spool.lost.spool == spool.id and first > 1 else None
     touched: set[str] = set()
     for site, device, boot, lo, hi, _rows in store.stored(since):
         pipeline.relearn(f"{site}/{device}", boot, lo, hi)
         touched.add(f"{site}/{device}")
-    after: str | None = None
-    while letters := store.dead_letters(limit=500, after=after):
-        for letter in letters:
-            parts = letter.topic.split("/")
-            if letter.boot is not None and letter.seq is not None and len(parts) > 3:
-                name = f"{parts[2]}/{parts[3]}"
-                if pipeline.device(name) is not None:
-                    pipeline.relearn(name, letter.boot, letter.seq, letter.seq)
-        after = letters[-1].id
+    for letter in all_dead_letters(store):
+        name, _leaf = split_topic(letter.topic) or ("", "")
+        if letter.boot is not None and letter.seq is not None and pipeline.device(name) is not None:
+            pipeline.relearn(name, letter.boot, letter.seq, letter.seq)
     for name in touched:
         device_now = pipeline.device(name)
         if device_now is not None:
             _derive_whole(pipeline.devices[name], device_now, store)
-    damage = Damage(first, last, min(max(stored_to - first + 1, 0), last - first + 1), now.service_ms)
-    spool.record_damage(damage)
-    return damage
+    return Damage(first, last, min(max(stored_to - first + 1, 0), last - first + 1), now.service_ms)
+
+
+def all_dead_letters(store: TelemetryStore) -> Iterator[DeadLetter]:
+    """Every dead letter, newest first, a page at a time."""
+    after: str | None = None
+    while letters := store.dead_letters(limit=500, after=after):
+        yield from letters
+        after = letters[-1].id
 
 
 def _derive_whole(memory: DeviceMemory, device: Device, store: TelemetryStore) -> None:

@@ -42,7 +42,7 @@ class Life(Struct):
         if self.session.incomplete:
             return None
         self.session = replace(self.session, incomplete=True)
-        return self.session
+        return measured(self)
 
 
 def session_id(site: str, device: str, connector: int, boot: str, seq: int) -> str:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import sqlite3
 import zlib
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from uuid import uuid4
 
@@ -17,7 +18,7 @@ from msgspec import MsgspecError, Struct, msgpack
 from msgspec.structs import replace
 
 from ingest.facts import Batch
-from ingest.spooling import Commit, Damage, DeadSeen, Kept, SpoolFull, SpoolSize, decode_record
+from ingest.spooling import Commit, Damage, DeadSeen, Kept, Lost, SpoolFull, SpoolSize, decode_record
 
 SCHEMA_VERSION = 1
 _TABLES = """
@@ -52,9 +53,7 @@ class SqliteSpool:
         """Where a file that could not be read was put; the spool is then a new one."""
         try:
             self._db = _connect(self._path)
-        except sqlite3.DatabaseError as bad:
-            if "disk" in str(bad) or "unable to open" in str(bad) or not self._path.exists():
-                raise OSError(f"{self._path}: {bad}") from None
+        except _Unreadable:
             self.set_aside = _put_aside(self._path, now_ms)
             self._db = _connect(self._path)
         if (version := self._meta_int("version")) > SCHEMA_VERSION:
@@ -64,20 +63,16 @@ class SqliteSpool:
         self.id = str(named[0]) if named else uuid4().hex
         newest = self._db.execute("SELECT max(no) FROM batch").fetchone()[0] or 0
         self.last_no = max(newest, self._meta_int("last_no"))
-        self.lost: tuple[int, int] | None = None
-        """Numbers of batches that were acknowledged and are not in the file, when it was opened."""
-        self._compare_with_mark()
         self.starts = self._meta_int("starts") + 1
         kept = self._db.execute("SELECT value FROM meta WHERE key = 'damage'").fetchone()
         self.damage: list[Damage] = _damages.decode(kept[0]) if kept else []
-        with self._db:
-            self._put_meta("version", SCHEMA_VERSION)
-            self._put_meta("id", self.id)
-            self._put_meta("starts", self.starts)
-            self._put_meta("last_no", self.last_no)
+        found = self._db.execute("SELECT value FROM meta WHERE key = 'lost'").fetchone()
+        self.lost: Lost | None = msgpack.decode(found[0], type=Lost) if found else None
+        """What was acknowledged and was not in the file, until `record_damage`."""
+        self._compare_with_mark()
         self._mark = os.open(self._mark_path, os.O_RDWR | os.O_CREAT, 0o600)
         self._unmarked: tuple[Commit, Batch] | None = None
-        self._sync_mark()
+        self._keep_start()
 
     def _compare_with_mark(self) -> None:
         try:
@@ -85,10 +80,31 @@ class SqliteSpool:
         except (FileNotFoundError, MsgspecError):
             return
         if mark.spool != self.id:
-            self.lost = (1, mark.no)
+            self.lost = self.lost or Lost(mark.spool, 1, mark.no)
         elif mark.no > self.last_no:
-            self.lost = (self.last_no + 1, mark.no)
-            self.last_no = mark.no
+            self._miss(mark.no)
+
+    def _miss(self, last_no: int) -> None:
+        first_no = self.lost.first_no if self.lost and self.lost.spool == self.id else self.last_no + 1
+        self.lost = Lost(self.id, first_no, last_no)
+        self.last_no = last_no
+
+    def _keep_start(self) -> None:
+        with _said_as_full(self._path), self._db:
+            self._put_meta("version", SCHEMA_VERSION)
+            self._put_meta("id", self.id)
+            self._put_meta("starts", self.starts)
+            self._put_meta("last_no", self.last_no)
+            if self.lost is not None:
+                self._put_meta("lost", msgpack.encode(self.lost))
+        with _said_as_full(self._path):
+            self._sync_mark()
+
+    def catch_up(self, stored_no: int) -> None:
+        """The store has batches of this spool up to `stored_no`: what is missing here was lost, mark and all."""
+        if stored_no > self.last_no:
+            self._miss(stored_no)
+            self._keep_start()
 
     def load(self) -> Kept:
         with self._db as db:
@@ -98,23 +114,22 @@ class SqliteSpool:
         return Kept(records, seen, dead)
 
     def record_damage(self, damage: Damage) -> None:
-        """Keep what was found, so that it is said until an operator has seen it."""
         self.damage.append(damage)
-        with self._db:
+        with _said_as_full(self._path), self._db:
             self._put_meta("damage", msgpack.encode(self.damage))
+            self._db.execute("DELETE FROM meta WHERE key = 'lost'")
+        self.lost = None
 
     def forget_damage(self) -> None:
         self.damage = []
-        with self._db:
+        with _said_as_full(self._path), self._db:
             self._put_meta("damage", msgpack.encode(self.damage))
 
     def commit(self, commit: Commit, drained: int, now_ms: int) -> Batch:
-        try:
+        with _said_as_full(self._path):
             if self._unmarked is None or self._unmarked[0] is not commit:
                 self._unmarked = (commit, self._write(commit, drained, now_ms))
             self._sync_mark()
-        except (sqlite3.OperationalError, OSError) as full:
-            raise SpoolFull(f"{self._path}: {full}") from None
         batch = self._unmarked[1]
         self._unmarked = None
         return batch
@@ -131,28 +146,27 @@ class SqliteSpool:
                 "INSERT OR REPLACE INTO dead_seen VALUES (?, ?, ?, ?)",
                 [(dead.digest, dead.id, dead.first_ms, dead.count) for dead in commit.dead_seen],
             )
-            db.execute("DELETE FROM batch WHERE no <= ?", (drained,))
+            db.execute("DELETE FROM batch WHERE no <= ?", (min(drained, batch.no - 1),))
             self._put_meta("last_no", batch.no)
         self.last_no = batch.no
         return batch
 
     def _remember(self, commit: Commit) -> None:
-        whole = [change for change in commit.seen if not change.grown]
         self._db.executemany(
-            "DELETE FROM seen WHERE device = ? AND boot = ?", [(change.device, change.boot) for change in whole]
+            "DELETE FROM seen WHERE device = ? AND boot = ? AND lo >= ?",
+            [(change.device, change.boot, change.from_lo) for change in commit.seen],
         )
         self._db.executemany(
-            "INSERT OR REPLACE INTO seen VALUES (?, ?, ?, ?)",
+            "INSERT INTO seen VALUES (?, ?, ?, ?)",
             [(change.device, change.boot, lo, hi) for change in commit.seen for lo, hi in change.ranges],
         )
 
     def forget(self, drained: int) -> None:
-        """Let go of batches that the store has, when no commit is due that would do it."""
-        with self._db as db:
+        with _said_as_full(self._path), self._db as db:
             db.execute("DELETE FROM batch WHERE no <= ?", (drained,))
 
     def expire(self, dead_before_ms: int) -> None:
-        with self._db as db:
+        with _said_as_full(self._path), self._db as db:
             db.execute("DELETE FROM dead_seen WHERE first_ms < ?", (dead_before_ms,))
 
     def pending(self, after: int, limit: int) -> list[Batch]:
@@ -161,7 +175,7 @@ class SqliteSpool:
         return [_batch.decode(zlib.decompress(body)) for (body,) in rows]
 
     def size(self, drained: int) -> SpoolSize:
-        with closing(sqlite3.connect(self._path, timeout=10)) as db:
+        with _said_as_full(self._path), closing(sqlite3.connect(self._path, timeout=10)) as db:
             found = db.execute(
                 "SELECT count(*), coalesce(sum(rows), 0), coalesce(sum(bytes), 0), min(at_ms) FROM batch WHERE no > ?",
                 (drained,),
@@ -184,18 +198,37 @@ class SqliteSpool:
         os.fdatasync(self._mark)
 
 
+class _Unreadable(Exception):
+    """The file is no database, or a damaged one."""
+
+
 def _connect(path: Path) -> sqlite3.Connection:
-    db = sqlite3.connect(path, check_same_thread=False, timeout=10)
+    """Raises OSError when the disk or the rights are not there, _Unreadable when the file is not what it should be."""
+    try:
+        db = sqlite3.connect(path, check_same_thread=False, timeout=10)
+    except sqlite3.OperationalError as bad:
+        raise OSError(f"{path}: {bad}") from None
     try:
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")
-        if db.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
-            raise sqlite3.DatabaseError("the file is malformed")
-        db.executescript(_TABLES)
-    except sqlite3.DatabaseError:
+        whole = db.execute("PRAGMA quick_check(1)").fetchone() == ("ok",)
+        if whole:
+            db.executescript(_TABLES)
+            return db
+    except sqlite3.DatabaseError as bad:
         db.close()
-        raise
-    return db
+        if bad.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+            raise OSError(f"{path}: {bad}") from None
+    db.close()
+    raise _Unreadable
+
+
+@contextmanager
+def _said_as_full(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (sqlite3.OperationalError, OSError) as full:
+        raise SpoolFull(f"{path}: {full}") from None
 
 
 def _put_aside(path: Path, now_ms: int) -> Path:

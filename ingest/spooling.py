@@ -14,12 +14,12 @@ decode_record = msgpack.Decoder(DeviceRecord).decode
 
 
 class SeenChange(Struct, frozen=True):
-    """The seqs seen of one boot. With `grown` only the end of the last range moved."""
+    """The seqs seen of one boot: its ranges that begin at `from_lo` or above are now these."""
 
     device: str
     boot: str
+    from_lo: int
     ranges: list[tuple[int, int]]
-    grown: bool
 
 
 class DeadSeen(Struct, frozen=True):
@@ -59,8 +59,16 @@ class Damage(Struct, frozen=True):
     found_ms: int
 
 
-class SpoolFull(Exception):
-    """The disk did not take the commit; nothing of it was kept. The same commit may be tried again."""
+class Lost(Struct, frozen=True):
+    """First and last number of acknowledged batches of a spool that were gone when it was opened."""
+
+    spool: str
+    first_no: int
+    last_no: int
+
+
+class SpoolFull(OSError):
+    """The disk did not take it; nothing of it was kept. The same may be tried again."""
 
 
 class SpoolSize(Struct, frozen=True):
@@ -78,8 +86,7 @@ class Spool(Protocol):
     id: str
     last_no: int
     starts: int
-    lost: tuple[int, int] | None
-    """First and last number of acknowledged batches that were gone when it was opened."""
+    lost: Lost | None
     damage: list[Damage]
 
     def load(self) -> Kept: ...
@@ -88,20 +95,24 @@ class Spool(Protocol):
         """Make it durable: on return it is synced, and so is the mark beside it. Forgets batches up to `drained`.
         Raises SpoolFull; the same commit may then be given again."""
 
+    def catch_up(self, stored_no: int) -> None:
+        """Say how far the store is, before anything else: a spool that is behind it was set back."""
+
     def forget(self, drained: int) -> None:
-        """Let go of batches that the store has, when no commit is due that would do it."""
+        """Let go of batches that the store has, when no commit is due that would do it. Raises SpoolFull."""
 
     def pending(self, after: int, limit: int) -> list[Batch]:
         """Committed batches with a number above `after`, in order, at most `limit`. From any thread."""
 
     def size(self, drained: int) -> SpoolSize:
-        """What waits behind batch `drained`. From any thread."""
+        """What waits behind batch `drained`. From any thread. Raises SpoolFull."""
 
     def record_damage(self, damage: Damage) -> None:
-        """Keep what was found at start, so that it is said until somebody has seen it."""
+        """What was lost is learned again: say it from now on, until somebody has seen it."""
 
     def forget_damage(self) -> None: ...
 
-    def expire(self, dead_before_ms: int) -> None: ...
+    def expire(self, dead_before_ms: int) -> None:
+        """Raises SpoolFull."""
 
     def close(self) -> None: ...

@@ -11,28 +11,29 @@ import threading
 import time
 from collections import deque
 
-from ingest.accounts import DeviceAccount, IngestStatus, account, service_conditions
+from ingest.accounts import DeviceAccount, IngestStatus, account
 from ingest.assets import Inventory
-from ingest.clock import Now, rfc3339
+from ingest.clock import Now
 from ingest.codec import encode
 from ingest.drain import Drainer
-from ingest.messages import Condition, ServiceNotice
+from ingest.messages import ServiceNotice
 from ingest.mqtt import Bus, Inbound
 from ingest.pipeline import Pipeline
-from ingest.recovery import MOST_PENDING, all_dead_letters, mend_device, recover
+from ingest.recovery import MOST_PENDING, mend_device, recover
+from ingest.retries import DeadLetterRetries
 from ingest.running import Clock, IngestSettings
 from ingest.spool import SqliteSpool
 from ingest.spooling import SpoolFull
 from ingest.store import StoreUnavailable, TelemetryStore
 from ingest.telling import Teller
 from ingest.topics import ROOT, service_topic
+from ingest.wellbeing import Wellbeing
 
 log = logging.getLogger(__name__)
 
 COMMIT_EVERY_S = 0.02
 TICK_S = 0.05
 REVIEW_EVERY_S = 1.0
-NOTICE_EVERY_S = 10.0
 ROLL_UP_EVERY_S = 5.0
 EXPIRE_EVERY_S = 600.0
 STOP_S = 5.0
@@ -50,34 +51,21 @@ SUBSCRIPTIONS = ((f"{ROOT}/+/+/telemetry", 1), (f"{ROOT}/+/+/status", 1))
 OFFLINE = encode(ServiceNotice(v=1, online=False))
 
 
-class _Retry:
-    """Dead letters that somebody wants to be tried again, by the commit thread."""
-
-    def __init__(self, ids: frozenset[str]) -> None:
-        self.ids = ids
-        self.counted = 0
-        self.taken: int | None = None
-        self.why: str | None = None
-        self.done = threading.Event()
-
-
 class IngestWorker:
     """Runs ingest for every site of the inventory. `start` returns at once; `stop` commits and drains what it can."""
 
     def __init__(self, settings: IngestSettings, inventory: Inventory, store: TelemetryStore, clock: Clock) -> None:
         """Opens the spool in the data folder. Raises OSError when it cannot be written."""
         self._settings, self._store, self._clock = settings, store, clock
+        self._inventory = inventory
         now = self._now()
         self._spool = SqliteSpool(settings.data_dir, now.service_ms)
-        self._pipeline = Pipeline(
-            inventory,
-            self._spool.load(),
-            judge_skew=clock.judges_skew,
-            heard=None if clock.judges_skew else clock.heard,
-        )
-        recover(self._pipeline, self._spool, store, now)
+        self._spool.catch_up(store.drained(self._spool.id))
+        self._pipeline = self._load()
+        self._learn_again(now)
         self._drainer = Drainer(self._spool, store, self._store_jobs)
-        self._since = rfc3339(clock.service_ms())
+        self._wellbeing = Wellbeing(self._spool, self._drainer, clock, settings.version)
+        self._retries = DeadLetterRetries(self._spool, store, self._drainer)
         self._bus = Bus(
             settings.mqtt_url, client_id=settings.client_id, username=settings.username, password=settings.password,
             subscriptions=SUBSCRIPTIONS, on_message=self._receive, wall=clock.wall_ms, on_connect=self._connected,
@@ -92,18 +80,10 @@ class IngestWorker:
         self._stopping = False
         self._abandoned = False
         """A commit was given up at the end: nothing may be committed after it."""
-        self._connected_s = self._clock.mono_s()
         self._reconnected = False
-        self._retries: deque[_Retry] = deque()
-        self._reviving = {
-            id_: b.no for b in self._spool.pending(self._drainer.drained, MOST_PENDING) for id_ in b.revived
-        }
-        self._full: tuple[int, str] | None = None
-        self._away_since_ms: int | None = None
-        self._told: tuple[bool, list[Condition]] | None = None
-        self._size = self._spool.size(self._drainer.drained)
+        self._connected_s = clock.mono_s()
         self._forgotten = self._drainer.drained
-        self._review_due_s = self._mend_due_s = self._notice_due_s = self._roll_up_due_s = 0.0
+        self._review_due_s = self._mend_due_s = self._roll_up_due_s = 0.0
         self._expire_due_s = self._forget_due_s = clock.mono_s() + EXPIRE_EVERY_S
         self._thread = threading.Thread(target=self._run, name="commit", daemon=True)
 
@@ -142,18 +122,7 @@ class IngestWorker:
 
     def status(self) -> IngestStatus:
         with self._lock:
-            self._measure_spool()
-            return IngestStatus(
-                accepting=self._full is None,
-                connected=self._bus.connected,
-                conditions=self._conditions(),
-                spool_batches=self._size.batches,
-                spool_rows=self._size.rows,
-                spool_bytes=self._size.bytes,
-                spool_age_s=max(0, self._clock.service_ms() - self._complete_until_ms()) / 1000,
-                complete_until_ms=self._complete_until_ms(),
-                broker_unsent=self._bus.unsent,
-            )
+            return self._wellbeing.status(connected=self._bus.connected, unsent=self._bus.unsent)
 
     def wait_drained(self, within_s: float) -> bool:
         """Wait until the store has all that was committed before this call."""
@@ -167,15 +136,9 @@ class IngestWorker:
 
         Raises StoreUnavailable when the store, or a full disk, does not let it be done now.
         """
-        retry = _Retry(frozenset(ids))
-        self._retries.append(retry)
-        self._woken.set()
-        if not retry.done.wait(DRAIN_WAIT_S):
-            self._retries = deque(waiting for waiting in self._retries if waiting is not retry)
-        if retry.taken is None:
-            raise StoreUnavailable(retry.why or "nothing can be kept now; try again when `doctor` finds nothing wrong")
+        counts = self._retries.ask(ids, self._woken.set, DRAIN_WAIT_S)
         self.wait_drained(DRAIN_WAIT_S)
-        return retry.taken, len(ids) - retry.taken
+        return counts
 
     def forget_damage(self) -> None:
         """An operator has seen what a damaged spool lost."""
@@ -220,7 +183,7 @@ class IngestWorker:
         self._guarded_round(self._clock.mono_s())
 
     def _guarded_round(self, mono_s: float) -> None:
-        """An error of ours must not go on with half a memory: what is synced is read again, and the rest comes again."""
+        """An error of ours must not leave half a memory: what is synced is read again, the rest is sent again."""
         with self._lock:
             try:
                 if not self._abandoned:
@@ -243,15 +206,14 @@ class IngestWorker:
             self._commit(received)
         elif received:
             self._bus.acknowledge(received)
-        if self._retries:
-            self._retry(self._retries.popleft())
+        self._retries.serve(self._pipeline, self._now(), lambda: self._commit([]))
         if mono_s >= self._mend_due_s:
             self._mend_due_s = mono_s + MEND_EVERY_S
             self._mend()
         if self._reconnected:
             self._reconnected = False
             self._connected_s = mono_s
-            self._told = None
+            self._wellbeing.say_again()
             for name in self._pipeline.not_in_inventory():
                 self._teller.forget(name)
             self._teller.tell_all(list(self._pipeline.devices))
@@ -280,7 +242,7 @@ class IngestWorker:
                     self._abandoned = True
                     return 0
                 self._wait_for_space(str(full))
-        self._full = None
+        self._wellbeing.disk_took_it()
         self._forgotten = self._drainer.drained
         self._bus.acknowledge(received)
         self._teller.after(drawn)
@@ -289,36 +251,11 @@ class IngestWorker:
 
     def _wait_for_space(self, why: str) -> None:
         """Only the commit thread comes here, and nobody else commits: the lock may be let go meanwhile."""
-        if self._full is None:
-            log.error("nothing can be kept: %s; free some space, devices hold their readings until then", why)
-            self._full = (self._clock.service_ms(), why)
+        self._wellbeing.disk_is_full(why)
         self._tell(self._clock.mono_s())
         self._lock.release()
         time.sleep(FULL_RETRY_S)
         self._lock.acquire()
-
-    def _retry(self, retry: _Retry) -> None:
-        """Each message once: other letters of the same boot and seq go with the one that was taken."""
-        self._reviving = {letter: no for letter, no in self._reviving.items() if no > self._drainer.drained}
-        taken: dict[tuple[str, str | None, int | None], str] = {}
-        try:
-            for letter in all_dead_letters(self._store):
-                key = (letter.topic, letter.boot, letter.seq)
-                if letter.id in self._reviving or (letter.id not in retry.ids and key not in taken):
-                    continue
-                if key in taken and letter.seq is not None:
-                    self._pipeline.drop_letter(letter)
-                elif letter.id in retry.ids and self._pipeline.revive(letter, self._now()):
-                    taken[key] = letter.id
-                    retry.counted += 1
-        except StoreUnavailable as away:
-            retry.why = str(away)
-        if not self._pipeline.empty:
-            no = self._commit([])
-            self._reviving.update(dict.fromkeys(taken.values(), no))
-        if retry.why is None:
-            retry.taken = retry.counted
-        retry.done.set()
 
     def _mend(self) -> None:
         if self._spool.last_no - self._drainer.drained > MOST_PENDING:
@@ -337,48 +274,12 @@ class IngestWorker:
 
     def _tell(self, mono_s: float) -> None:
         self._teller.turn(self._pipeline.devices, self._pipeline.device, mono_s, self._clock.service_ms())
-        self._notify(mono_s)
-
-    def _notify(self, mono_s: float) -> None:
-        """Say on `service/ingest` how we are: when that changed, and now and then."""
-        says = (self._full is None, self._conditions())
-        if says == self._told and mono_s < self._notice_due_s:
-            return
-        self._told = says
-        self._notice_due_s = mono_s + NOTICE_EVERY_S
-        notice = ServiceNotice(
-            v=1, online=True, version=self._settings.version, since=self._since, clock=self._clock.reading,
-            accepting=says[0], conditions=says[1],
-        )  # fmt: skip
-        self._bus.publish(service_topic("ingest"), encode(notice), 1, True)
-
-    def _conditions(self) -> list[Condition]:
-        away = self._drainer.unavailable
-        if away is None:
-            self._away_since_ms = None
-        elif self._away_since_ms is None:
-            self._away_since_ms = self._clock.service_ms()
-        return service_conditions(
-            full=self._full,
-            away=None if away is None else (self._away_since_ms or 0, away),
-            size=self._size,
-            damage=self._spool.damage,
-            now_ms=self._clock.service_ms(),
-        )
-
-    def _complete_until_ms(self) -> int:
-        return self._clock.service_ms() if self._size.oldest_ms is None else self._size.oldest_ms
-
-    def _measure_spool(self) -> None:
-        try:
-            self._size = self._spool.size(self._drainer.drained)
-        except SpoolFull as full:
-            log.warning("the spool cannot be measured: %s", full)
+        self._wellbeing.tell(lambda said: self._bus.publish(service_topic("ingest"), said, 1, True), mono_s)
 
     def _keep_house(self, mono_s: float) -> None:
         """What can wait: let go of what the store has, and of what is too old to be asked for."""
         drained = self._drainer.drained
-        self._measure_spool()
+        self._wellbeing.measure()
         try:
             if self._forgotten < drained == self._spool.last_no:
                 self._spool.forget(drained)

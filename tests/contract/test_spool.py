@@ -11,7 +11,7 @@ import pytest
 from ingest.facts import Batch
 from ingest.memory import DeviceRecord
 from ingest.spool import SqliteSpool
-from ingest.spooling import Commit, Damage, DeadSeen, SeenChange, SpoolFull, encode_record
+from ingest.spooling import Commit, Damage, DeadSeen, Lost, SeenChange, SpoolFull, encode_record
 
 NOW_MS = 1_795_492_800_000
 
@@ -41,7 +41,7 @@ def a_commit(seq: int, *, device: str = "jn-01/pile-01") -> Commit:
         None,
     )
     record = encode_record(DeviceRecord(site, name, order=["b"], received=seq))
-    seen = SeenChange(device, "b", [(1, seq)], grown=seq > 1)
+    seen = SeenChange(device, "b", 1, [(1, seq)])
     return Commit(Batch(spool="", no=0, pile=[row]), [seen], {device: record}, [DeadSeen(b"x", "id", NOW_MS, seq)])
 
 
@@ -81,8 +81,8 @@ def test_numbers_go_on_when_everything_was_drained(tmp_path: Path) -> None:
 def test_a_merged_range_replaces_the_two_that_it_was(tmp_path: Path) -> None:
     spool = SqliteSpool(tmp_path, NOW_MS)
     empty = Batch(spool="", no=0)
-    for ranges in ([(1, 2)], [(1, 2), (4, 5)], [(1, 5)]):
-        spool.commit(Commit(empty, [SeenChange("s/d", "b", ranges, grown=False)], {}, []), 0, NOW_MS)
+    for from_lo, ranges in ((1, [(1, 2)]), (4, [(4, 5)]), (1, [(1, 5)])):
+        spool.commit(Commit(empty, [SeenChange("s/d", "b", from_lo, ranges)], {}, []), 0, NOW_MS)
     assert spool.load().seen == [("s/d", "b", 1, 5)]
     spool.close()
 
@@ -129,8 +129,11 @@ def test_a_cut_before_the_last_synced_commit_is_found_and_counted(tmp_path: Path
     with wal.open("r+b") as file:
         file.truncate(wal.stat().st_size - 1)
     again = SqliteSpool(tmp_path / "b", NOW_MS)
-    assert again.lost == (5, 5)
+    assert again.lost == Lost(again.id, 5, 5)
     assert again.commit(a_commit(6), 0, NOW_MS).no == 6, "the number of a lost batch is not given again"
+    again.close()
+    again = SqliteSpool(tmp_path / "b", NOW_MS)
+    assert again.lost == Lost(again.id, 5, 5), "a kill before it was learned again forgets nothing"
     again.record_damage(Damage(5, 5, 0, NOW_MS))
     again.close()
     later = SqliteSpool(tmp_path / "b", NOW_MS)
@@ -149,7 +152,29 @@ def test_a_file_that_is_no_database_is_put_aside_and_counted(tmp_path: Path) -> 
     spool = SqliteSpool(tmp_path, NOW_MS)
     assert spool.set_aside is not None
     assert spool.set_aside.exists()
-    assert spool.lost == (1, 4)
+    assert spool.lost is not None
+    assert (spool.lost.first_no, spool.lost.last_no) == (1, 4)
+    assert spool.lost.spool != spool.id
+    spool.close()
+
+
+def test_a_damaged_page_is_found_and_the_file_put_aside(tmp_path: Path) -> None:
+    filled(tmp_path, 4).close()
+    with (tmp_path / "spool.db").open("r+b") as file:
+        file.seek(100)
+        file.write(b"\xff" * 3_000)
+    spool = SqliteSpool(tmp_path, NOW_MS)
+    assert spool.set_aside is not None
+    assert spool.lost is not None
+    spool.close()
+
+
+def test_a_spool_set_back_with_its_mark_is_found_by_what_the_store_has(tmp_path: Path) -> None:
+    spool = filled(tmp_path, 2)
+    spool.catch_up(9)
+    assert spool.lost == Lost(spool.id, 3, 9)
+    assert spool.commit(a_commit(3), 9, NOW_MS).no == 10
+    assert [batch.no for batch in spool.pending(9, 10)] == [10]
     spool.close()
 
 

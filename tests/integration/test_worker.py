@@ -295,7 +295,7 @@ def test_states_come_back_after_the_broker_lost_its_line(running: Running) -> No
     running.meter(1, 10.0)
     until(lambda: running.state())
     count = len(running.heard("state"))
-    running.worker._bus._client.hang_up()
+    running.worker._bus.reconnect()
     until(lambda: len(running.heard("state")) > count)
 
 

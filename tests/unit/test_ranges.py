@@ -16,12 +16,13 @@ def test_they_hold_what_a_set_would_hold(first: list[int], second: list[int]) ->
     for number in first:
         assert ranges.add(number) == (number not in numbers)
         numbers.add(number)
-    assert len(ranges) == len(numbers)
+    assert ranges.count == len(numbers)
     assert [n for n in range(45) if n in ranges] == sorted(numbers)
     assert ranges.highest == max(numbers, default=0)
     assert {n for lo, hi in ranges.holes(1, 40) for n in range(lo, hi + 1)} == set(range(1, 41)) - numbers
     other = Ranges((n, n) for n in second)
     assert {n for lo, hi in ranges.without(other) for n in range(lo, hi + 1)} == numbers - set(second)
+    assert ranges.from_lo(20) == [(lo, hi) for lo, hi in ranges if lo >= 20]
     for lo, hi in ranges:
         assert lo - 1 not in ranges
         assert hi + 1 not in ranges
