@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ingest.assets import ConnectorSpec, Device, Inventory, Name, Site
-from ingest.clock import ServiceClock, rfc3339
+from ingest.clock import Now, ServiceClock, rfc3339
 from ingest.facts import Batch
 from ingest.running import IngestSettings
 from ingest.store import StoreUnavailable
@@ -265,6 +265,89 @@ def test_a_full_disk_holds_the_devices_and_recovers(running: Running) -> None:
     until(lambda: running.worker.status().accepting)
     until(lambda: running.acked() == set(range(1, 401)))
     assert running.stored() == 400
+
+
+def test_what_a_full_disk_held_back_at_the_end_comes_again(running: Running) -> None:
+    running.meter(1, 10.0)
+    until(lambda: running.acked() == {1})
+    database = running.worker._spool._db
+    with running.worker._lock:
+        database.execute(f"PRAGMA max_page_count = {database.execute('PRAGMA page_count').fetchone()[0]}")
+    notes = [
+        {"v": 1, "boot": "boot-a", "seq": seq, "ts": rfc3339(wall_ms()), "kind": "fault", "code": uuid.uuid4().hex,
+         "severity": "info", "cleared": True, "note": uuid.uuid4().hex * 6}
+        for seq in range(2, 402)
+    ]  # fmt: skip
+    running.device.publish("lunchong/v1/jn-01/pile-1/telemetry", json.dumps(notes), qos=0)
+    until(lambda: not running.worker.status().accepting)
+    running.device.publish("lunchong/v1/jn-01/pile-1/telemetry", json.dumps({**notes[0], "seq": 402}), qos=0)
+    running.restart()
+    assert running.acked() == {1}, "nothing of it was acknowledged"
+    for message in [*notes, {**notes[0], "seq": 402}]:
+        running.device.publish("lunchong/v1/jn-01/pile-1/telemetry", json.dumps(message), qos=0)
+    until(lambda: running.stored() == 402)
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    [
+        {"last_seq": 10**30},
+        {"ts": "0001-01-01T00:00:00Z"},
+        {"ts": "1601-01-01T00:00:00Z"},
+        {"boots": [{"boot": "x", "last_seq": 10**20}]},
+        {"boots": [{"boot": "x", "last_seq": 5, "dropped_ranges": [[0, 10**25]]}]},
+        {"boots": [{"boot": "x", "last_seq": 2**63 - 1, "dropped_ranges": [[1, 2**62], [2**62 + 5, 2**63 - 1]]}]},
+    ],
+)
+def test_nonsense_in_a_status_disturbs_nobody(running: Running, nonsense: dict[str, object]) -> None:
+    said = {"v": 1, "boot": "boot-a", "online": True, "ts": rfc3339(wall_ms()), "interval_s": 60, **nonsense}
+    running.device.publish("lunchong/v1/jn-01/pile-1/status", json.dumps(said), retain=True)
+    running.meter(1, 10.0)
+    until(lambda: running.stored() == 1)
+    assert running.worker.accounts()
+
+
+def test_an_error_of_ours_in_one_message_is_a_dead_letter_that_can_be_tried_again(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("ingest.pipeline.row", lambda *_told: 1 / 0)
+        running.meter(1, 10.0)
+        until(lambda: running.worker.wait_drained(5) and running.store.dead_letters())
+    running.meter(2, 11.0)
+    until(lambda: running.stored() == 1)
+    [letter] = running.store.dead_letters()
+    assert (letter.reason, letter.seq) == ("internal_error", 1)
+    assert running.worker.retry_dead([letter.id]) == (1, 0)
+    assert running.stored() == 2
+
+
+def test_an_error_of_ours_elsewhere_loses_nothing(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    running.meter(1, 10.0)
+    until(lambda: running.acked() == {1})
+    broken = iter([True, False])
+    settle = running.worker._pipeline.settle
+
+    def breaks_once(now: Now) -> None:
+        if next(broken, False):
+            raise RuntimeError("a defect")
+        settle(now)
+
+    monkeypatch.setattr(running.worker._pipeline, "settle", breaks_once)
+    for seq in range(2, 12):
+        running.meter(seq, 10.0 + seq)
+    until(lambda: running.stored() == 11, within_s=20)
+    assert running.acked() == set(range(1, 12))
+
+
+def test_the_will_of_an_old_boot_puts_no_device_offline(running: Running) -> None:
+    running.status("boot-a", [])
+    running.status("boot-b", [])
+    will = json.dumps({"v": 1, "boot": "boot-a", "online": False})
+    running.device.publish("lunchong/v1/jn-01/pile-1/status", will, retain=True)
+    running.meter(1, 10.0, boot="boot-b")
+    until(lambda: running.connector().get("energy_kwh") == 10.0)
+    assert running.state()["online"] is True
 
 
 def test_a_dead_letter_is_taken_after_the_inventory_was_mended(running: Running) -> None:

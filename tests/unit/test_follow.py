@@ -6,7 +6,7 @@ from ingest.boots import note_status
 from ingest.clock import Now
 from ingest.facts import Reading, Session
 from ingest.follow import arrive, settle
-from ingest.memory import DeviceMemory, DeviceRecord
+from ingest.memory import MOST_BOOTS, DeviceMemory, DeviceRecord
 from ingest.messages import KeptBoot, Status
 from ingest.sessions import Life
 
@@ -179,3 +179,38 @@ def test_a_retained_status_ends_no_boot() -> None:
     pile.comes(3, "available")
     note_status(pile.memory, Status(v=1, boot="b", online=True), live=False)
     assert pile.memory.lost() == 0
+
+
+def test_a_boot_named_late_does_not_send_derivation_back() -> None:
+    pile = Pile()
+    pile.comes(1, "charging", boot="b")
+    pile.comes(2, "available", boot="b")
+    pile.status("c", KeptBoot("c", 0))
+    pile.comes(2, "charging", boot="c")
+    assert pile.stands_at == ("c", 1)
+    pile.status("c", KeptBoot("c", 2), KeptBoot("b", 2), KeptBoot("a", 1))
+    assert pile.memory.record.order == ["a", "b", "c"]
+    assert pile.stands_at == ("c", 1)
+
+
+def test_a_device_that_starts_again_and_again_does_not_fill_the_memory() -> None:
+    pile = Pile()
+    for n in range(200):
+        pile.comes(1, "available", boot=f"boot-{n:03d}")
+        pile.status(f"boot-{n:03d}", KeptBoot(f"boot-{n:03d}", 1), KeptBoot("very-old", 5))
+    assert len(pile.memory.record.order) == MOST_BOOTS
+    latest = pile.memory.record.order[-1]
+    pile.memory.boot("boot-000")
+    assert pile.memory.record.order[-1] == latest, "a forgotten boot is an old one"
+
+
+def test_thousands_of_dropped_ranges_stay_dropped() -> None:
+    pile = Pile()
+    for seq in range(1, 6_000, 2):
+        pile.memory.boot("a")
+        pile.memory.seen["a"].add(seq)
+    dropped = [(seq, seq) for seq in range(2, 6_000, 2)]
+    pile.status("b", KeptBoot("b", 0), KeptBoot("a", 5_999, dropped))
+    pile.status("b")
+    assert pile.memory.lost() == 0
+    assert pile.memory.dropped() == len(dropped)

@@ -103,6 +103,11 @@ def test_a_hole_in_a_session_makes_it_incomplete() -> None:
     assert session.incomplete
 
 
+def test_a_hole_takes_no_energy_away() -> None:
+    _life, [session] = live(("charging", None, None), (None, 7.0, 10.0), (None, 7.0, 14.5), "gap")
+    assert session.energy_kwh == 4.5
+
+
 def test_a_session_first_seen_after_a_hole_is_incomplete_and_counts_from_what_is_known() -> None:
     _life, [session] = live((None, 0.0, 50.0), "gap", ("charging", None, None), (None, 7.0, 60.0), (None, 7.0, 61.0))
     assert session.incomplete

@@ -17,12 +17,12 @@ class Heard:
         self.clock = BootClock()
         self.seq = 0
 
-    def status(self, says_ms: int, now_ms: int) -> Heard:
-        self.clock = judge_status(self.clock, says_ms, self.seq, now_ms)
+    def status(self, says_ms: int, now_ms: int, *, queued: bool = False) -> Heard:
+        self.clock = judge_status(self.clock, says_ms, self.seq, now_ms, queued=queued)
         return self
 
-    def message(self, says_ms: int, now_ms: int) -> int:
-        self.seq += 1
+    def message(self, says_ms: int, now_ms: int, seq: int | None = None) -> int:
+        self.seq = seq or self.seq + 1
         self.clock, effective_ms = judge_message(self.clock, self.seq, says_ms, now_ms)
         return effective_ms
 
@@ -94,3 +94,36 @@ def test_a_later_status_that_contradicts_holds_for_what_comes_after_it() -> None
     assert first == NOON_MS
     late_ms = NOON_MS + 2 * DAY_MS + MINUTE_MS
     assert abs(heard.message(late_ms, NOON_MS + 2 * MINUTE_MS) - (NOON_MS + 2 * MINUTE_MS)) <= MINUTE_MS
+
+
+def test_a_status_that_waited_at_the_broker_is_no_evidence_of_a_slow_clock() -> None:
+    heard = Heard().status(NOON_MS - 26 * HOUR_MS, NOON_MS, queued=True)
+    assert heard.message(NOON_MS - 26 * HOUR_MS, NOON_MS) == NOON_MS - 26 * HOUR_MS
+    ahead = Heard().status(NOON_MS + 3 * DAY_MS, NOON_MS, queued=True)
+    assert ahead.message(NOON_MS + 3 * DAY_MS, NOON_MS) == NOON_MS
+
+
+def test_a_clock_set_right_between_status_and_first_message_is_believed() -> None:
+    heard = Heard().status(12_000, NOON_MS)
+    assert heard.message(NOON_MS + 1_000, NOON_MS + 1_000) == NOON_MS + 1_000
+
+
+def test_a_clock_set_right_behind_a_hole_is_believed_and_late_messages_find_their_offset() -> None:
+    heard = Heard().status(NOON_MS + 3 * DAY_MS, NOON_MS)
+    heard.message(NOON_MS + 3 * DAY_MS, NOON_MS, seq=10)
+    assert heard.message(NOON_MS + 3 * MINUTE_MS, NOON_MS + 3 * MINUTE_MS, seq=13) == NOON_MS + 3 * MINUTE_MS
+    late_right_ms = NOON_MS + 2 * MINUTE_MS
+    assert heard.message(late_right_ms, NOON_MS + 4 * MINUTE_MS, seq=12) == late_right_ms
+    late_wrong_ms = NOON_MS + MINUTE_MS + 3 * DAY_MS
+    assert heard.message(late_wrong_ms, NOON_MS + 4 * MINUTE_MS, seq=11) == NOON_MS + MINUTE_MS
+
+
+def test_a_jump_ahead_behind_a_hole_is_set_right() -> None:
+    heard = Heard().status(NOON_MS, NOON_MS)
+    heard.message(NOON_MS, NOON_MS)
+    assert heard.message(NOON_MS + 3 * DAY_MS, NOON_MS + MINUTE_MS, seq=7) == NOON_MS + MINUTE_MS
+
+
+def test_no_effective_time_leaves_the_range_of_times() -> None:
+    heard = Heard().status(0, 7_258_118_000_000)
+    assert 0 <= heard.message(7_258_118_399_999, 7_258_118_000_000) < 7_258_118_400_000
