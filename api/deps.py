@@ -7,7 +7,7 @@ from hmac import compare_digest
 from ipaddress import ip_address, ip_network
 from typing import Annotated, Literal
 
-from fastapi import Depends, Query, Request, Security
+from fastapi import Depends, Query, Request, Response, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from api.context import ApiContext
@@ -61,8 +61,11 @@ From = Annotated[Walk, Depends(walk_from)]
 _bearer = HTTPBearer(auto_error=False, scheme_name="admin token", description="The file admin-token in the data folder")
 
 
-def staff(ctx: Ctx, said: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)]) -> None:
+def staff(
+    ctx: Ctx, response: Response, said: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)]
+) -> None:
     """Refuse whoever does not hold the admin token; takes as long for a near miss as for a far one."""
+    response.headers["Cache-Control"] = "no-store"
     if said is None or not compare_digest(said.credentials.encode(), ctx.admin_token.encode()):
         raise Unauthorized(headers={"WWW-Authenticate": "Bearer"})
 

@@ -82,7 +82,8 @@ def test_staff_paths_are_closed_without_the_token(api, path, said):
 
 @pytest.mark.parametrize("path", PATHS)
 def test_staff_paths_open_with_the_token(api, path):
-    assert api.get(path, headers=STAFF).status_code == 200
+    answer = api.get(path, headers=STAFF)
+    assert (answer.status_code, answer.headers["cache-control"]) == (200, "no-store")
 
 
 def test_a_device_tells_what_became_of_its_messages(api, street):

@@ -16,8 +16,9 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from api.board import Now
 from ingest.assets import Compound, ConnectorSpec, Device, Inventory, Name, Section, Site, Workstation
 from ingest.inventory import dump
-from lunchong.serve import Installation, Timing
+from lunchong.serve import Installation
 from lunchong.settings import read as read_settings
+from lunchong.timing import Timing
 from tests.brokers import Client, until
 
 CHROMIUM = shutil.which("chromium")

@@ -128,6 +128,16 @@ def test_on_a_hot_day_cool_rooms_come_before_plugs(phone):
     expect(page.locator(".rooms")).to_have_text("1 cool rooms")
 
 
+def test_smoke_in_a_cool_room_is_on_the_screen_within_two_seconds(place, phone):
+    page = phone.open("/?lang=en")
+    reason = page.locator('[data-station="st-01/station-1"] .reason')
+    expect(page.locator("body")).to_have_class("live")
+    expect(reason).to_have_text("cooler than outdoors")
+    place.station.says("smoke", alarm=True)
+    expect(reason).to_have_text("smoke alarm, keep out", timeout=WITHIN_MS)
+    place.station.says("smoke", alarm=False)
+
+
 def test_a_position_is_rounded_before_it_leaves_the_phone(phone):
     page = phone.open(
         "/?lang=en", geolocation={"latitude": 31.2404321, "longitude": 121.4406789}, permissions=["geolocation"]

@@ -3,7 +3,7 @@
 
 const page = JSON.parse(document.getElementById("page-data").textContent);
 const QUIET_MS = 12_000; // two heartbeats and a bit
-const STATION_MS = 5_000;
+const STATION_MS = 1_000;
 
 const say = (key, values = {}) => page.words[key].replace(/\{(\w+)\}/g, (_, name) => values[name]);
 const byId = (id) => document.getElementById(id);
@@ -108,7 +108,7 @@ function setHeadline() {
 }
 
 const stationsAsked = new Map();
-function setStation(station) { // its words are the server's: fetched, at most each five seconds
+function setStation(station) { // its words are the server's: fetched, at most once a second
   const name = `${station.site}/${station.device}`;
   if (!stations.has(name) || stationsAsked.has(name)) return;
   stationsAsked.set(name, setTimeout(async () => {
