@@ -97,8 +97,8 @@ def serve(
     """Broker, ingest, store and API in one process, for real or simulated devices outside it."""
     settings = _settings(data, config)
     from lunchong.logs import to_terminal
-    from lunchong.serve import Timing
     from lunchong.serve import serve as run
+    from lunchong.timing import Timing
 
     to_terminal()
     run(settings, Timing(speed=speed, messages=clock == "messages"))

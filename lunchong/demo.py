@@ -18,12 +18,13 @@ from lunchong.data_folder import DataFolder
 from lunchong.errors import UsageError, UserError
 from lunchong.live_clock import demo_begin_ms
 from lunchong.scenario import Place
-from lunchong.serve import Installation, Timing
+from lunchong.serve import Installation
 from lunchong.settings import EMBEDDED, Settings, read
 from lunchong.stopping import asked_to_stop, end_soon
 from lunchong.street import Street
 from lunchong.summary import Screen, screen
 from lunchong.tally import Tally, read_ranges, tally
+from lunchong.timing import Timing
 from lunchong.web import bound_port
 from simulators.scenarios.neighbourhood import neighbourhood
 

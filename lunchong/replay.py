@@ -44,8 +44,9 @@ from lunchong.data_folder import DataFolder
 from lunchong.errors import UsageError, UserError
 from lunchong.logs import to_terminal
 from lunchong.replay_lines import Lines, Login, read_logins
-from lunchong.serve import Installation, Timing
+from lunchong.serve import Installation
 from lunchong.stopping import asked_to_stop
+from lunchong.timing import Timing
 from simulators.replay import Replay, inventory_of
 from simulators.replay_report import Comparison, compare
 from simulators.session_map import MapError, SessionMap, load_map

@@ -6,7 +6,6 @@ import logging
 import os
 import threading
 from contextlib import ExitStack
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from socket import socket
@@ -22,7 +21,7 @@ from api.feed import Feed
 from api.trouble import SqliteTroubleBook
 from ingest.assets import Inventory
 from ingest.broker import BrokerError, EmbeddedBroker
-from ingest.clock import ServiceClock, rfc3339
+from ingest.clock import rfc3339
 from ingest.credentials import nats_config
 from ingest.duckdb_file import StoreUnusable
 from ingest.enrolments import EnrolmentError, Enrolments, ServiceKey
@@ -36,39 +35,25 @@ from lunchong.data_folder import READY, SOCKET, DataFolder
 from lunchong.errors import UsageError, UserError
 from lunchong.inventory_file import InventoryFile, InventoryMistakes
 from lunchong.jobs import Jobs
-from lunchong.live_clock import LiveClock, MessageClock, clock_from, wall_ms
+from lunchong.live_clock import wall_ms
 from lunchong.office import Desk, Health, every_id, write_acl
 from lunchong.settings import EMBEDDED, Settings
 from lunchong.stopping import asked_to_stop
+from lunchong.timing import BY_THE_WALL, KEEP_EVERY_S, Timing, keep_clock, start_clock
 from lunchong.web import Web, bound_port, office_app
 
 log = logging.getLogger(__name__)
 
 WATCH_EVERY_S = 1.0
-KEEP_CLOCK_EVERY_S = 1.0
 HEAL_EVERY_S = 1.0
 LET_GO_EVERY_S = 300.0
 DEAD_LETTERS_MS = 30 * 86_400_000
 
 
-@dataclass(frozen=True)
-class Timing:
-    """How service time runs.
-
-    `begin_ms` is where it begins in a fresh folder, the wall's own time when None. `messages` lets the messages drive
-    it. With `rests` it stands still while the installation does not run, for places whose devices end with it.
-    """
-
-    speed: float = 1.0
-    begin_ms: int | None = None
-    messages: bool = False
-    rests: bool = False
-
-
 class Installation:
     """Everything but the street. Enter it to start; raises UserError, with nothing left running, when it cannot."""
 
-    def __init__(self, settings: Settings, timing: Timing = Timing()) -> None:
+    def __init__(self, settings: Settings, timing: Timing = BY_THE_WALL) -> None:
         if settings.store != "duckdb":
             raise UsageError("InfluxDB is not built yet: set LUNCHONG_STORE=duckdb")
         self.settings, self.timing = settings, timing
@@ -101,7 +86,8 @@ class Installation:
         http = bound_port(settings.http_host, settings.http_port)
         ending.callback(http.close)
         self.http_url = f"http://{_shown(settings.http_host)}:{http.getsockname()[1]}"
-        self.clock = self._make_clock()
+        self.clock = start_clock(self.timing, self.folder)
+        self._keep_clock()
         self.enrolments = Enrolments(self.folder.path / "credentials.json")
         keys = {name: self.enrolments.service(name) for name in ("ingest", "api")}
         self.broker = self._start_broker()
@@ -111,7 +97,7 @@ class Installation:
         self.board, feed = self._start_feed(keys["api"])
         jobs = Jobs()
         jobs.every(WATCH_EVERY_S, self._watch_inventory)
-        jobs.every(KEEP_CLOCK_EVERY_S, self._keep_clock)
+        jobs.every(KEEP_EVERY_S, self._keep_clock)
         if self.broker:
             jobs.every(HEAL_EVERY_S, self.broker.heal)
             jobs.every(WATCH_EVERY_S, self._watch_refusals)
@@ -171,20 +157,8 @@ class Installation:
             inventory_mistakes=self.inventory_mistakes,
         )
 
-    def _make_clock(self) -> LiveClock:
-        kept = self.folder.clock()
-        if self.timing.messages:
-            return MessageClock(kept.at(wall_ms()) if kept else 0)
-        return LiveClock(clock_from(kept, self.timing.begin_ms, self.timing.speed))
-
     def _keep_clock(self, *, last: bool = False) -> None:
-        """Note how far service time came, so that it never goes back. While it rests between runs, a note that stands
-        for the time until the next one is that far ahead."""
-        if self.timing.messages or self.timing.rests:
-            ahead_ms = 0 if last else round(2_000 * KEEP_CLOCK_EVERY_S * self.clock.speed)
-            self.folder.keep_clock(ServiceClock(wall_ms(), self.clock.service_ms() + ahead_ms, 0.0))
-        elif self.folder.clock() != self.clock.clock:
-            self.folder.keep_clock(self.clock.clock)
+        keep_clock(self.clock, self.timing, self.folder, last=last)
 
     def _start_broker(self) -> EmbeddedBroker | None:
         settings = self.settings

@@ -15,8 +15,9 @@ import pytest
 from ingest.inventory import dump
 from lunchong.errors import UsageError, UserError
 from lunchong.replay import Asked, all_sessions, main, read, run
-from lunchong.serve import Installation, Timing
+from lunchong.serve import Installation
 from lunchong.settings import read as read_settings
+from lunchong.timing import Timing
 from simulators.replay import inventory_of
 from simulators.replay_report import compare
 from tests.brokers import until
