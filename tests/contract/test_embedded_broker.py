@@ -166,7 +166,7 @@ def test_a_program_whose_parent_is_gone_already_does_not_start(tmp_path: Path):
 
     mark = tmp_path / "ran"
     command = tied(["/usr/bin/touch", str(mark)])
-    command[command.index(str(os.getpid()))] = "1"
+    command[command.index(str(os.getpid()))] = str(os.getppid())
     subprocess.run(command, check=True)
     assert not mark.exists()
     subprocess.run(tied(["/usr/bin/touch", str(mark)]), check=True)
