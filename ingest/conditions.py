@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ingest.clock import rfc3339
+from ingest.clock import Now, rfc3339
 from ingest.memory import DeviceMemory
 from ingest.messages import Amenity, Condition, Connector, Fault, Severity, Smoke
 from ingest.rows import cut
@@ -21,6 +21,14 @@ CODES = {
     "messages_dropped": "a device had to drop messages that its buffer could not hold",
 }
 """Every code that a device's state can carry, with its meaning; `fault` carries the device's own code after a colon."""
+
+
+def count_again(memory: DeviceMemory, now: Now) -> bool:
+    """Hold or drop the conditions that follow from counts and clocks; True if one changed."""
+    lost, dropped = memory.lost(), memory.dropped()
+    changed = memory.hold("messages_lost", now, f"{lost} messages never came" if lost else None)
+    changed |= memory.hold("messages_dropped", now, f"{dropped} messages were dropped" if dropped else None)
+    return memory.hold("clock_skew", now, _skew_evidence(memory)) or changed
 
 
 def device_conditions(memory: DeviceMemory) -> list[Condition]:
@@ -56,3 +64,11 @@ def device_conditions(memory: DeviceMemory) -> list[Condition]:
         hold(code, noted.since_ms, "info" if code == "messages_dropped" else "warning", noted.evidence)
     rank = {"critical": 0, "warning": 1, "info": 2}
     return sorted(found, key=lambda condition: (rank[condition.severity], condition.code))
+
+
+def _skew_evidence(memory: DeviceMemory) -> str | None:
+    boot = memory.record.boots.get(memory.record.status_boot or "")
+    if boot is None or not boot.clock.offsets or not boot.clock.offsets[-1].offset_ms:
+        return None
+    off_s = -boot.clock.offsets[-1].offset_ms / 1000
+    return f"the clock is {abs(off_s):.0f} s {'ahead' if off_s > 0 else 'behind'}"

@@ -104,6 +104,16 @@ class DeviceMemory(Struct):
     def name(self) -> str:
         return f"{self.record.site}/{self.record.device}"
 
+    def hold(self, code: str, now: Now, evidence: str | None) -> bool:
+        """Hold a condition, or drop it where there is no evidence; True if that changed anything."""
+        before = self.record.noted.get(code)
+        if evidence is None:
+            return self.record.noted.pop(code, None) is not None
+        if before is not None and before.evidence == evidence:
+            return False
+        self.record.noted[code] = Noted(before.since_ms if before else now.service_ms, evidence)
+        return True
+
     def hear(self, now: Now) -> None:
         """The device spoke just now."""
         self.record.heard_ms, self.heard_mono_s = now.service_ms, now.mono_s

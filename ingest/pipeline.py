@@ -13,20 +13,22 @@ from hashlib import sha256
 from msgspec import json, msgpack
 
 from ingest.assets import Device, Inventory
-from ingest.boots import first_hash_says_reused, note_status
+from ingest.boots import first_hash_says_reused
 from ingest.clock import Now, to_ms
 from ingest.codec import BadPayload, Refused, decode_status, decode_telemetry
+from ingest.conditions import count_again
 from ingest.draft import DAY_MS, Draft, Drawn
-from ingest.facts import DeadLetter, Session, SkewMark
+from ingest.facts import DeadLetter, Session
 from ingest.follow import arrive, settle
-from ingest.memory import DeviceMemory, DeviceRecord, Noted
+from ingest.memory import DeviceMemory, DeviceRecord
 from ingest.mending import Mended
-from ingest.messages import PILE_KINDS, STATION_KINDS, Connector, Meter, Status, Telemetry
+from ingest.messages import PILE_KINDS, STATION_KINDS, Connector, Meter, Telemetry
 from ingest.ranges import Ranges
 from ingest.rows import instrument, reading, row
 from ingest.sessions import Life, measured
-from ingest.skew import judge_message, judge_status
+from ingest.skew import judge_message
 from ingest.spooling import DeadSeen, Kept
+from ingest.statuses import take_status
 from ingest.topics import split_topic
 
 log = logging.getLogger(__name__)
@@ -184,22 +186,11 @@ class Pipeline:
         """Hold or drop the conditions that follow from counting: lost and dropped messages, wrong clocks, silence."""
         changed, self._unreviewed = self._unreviewed, set()
         for name in changed:
-            memory = self.devices[name]
-            lost, dropped = memory.lost(), memory.dropped()
-            self._note(memory, "messages_lost", now, f"{lost} messages never came" if lost else None)
-            self._note(memory, "messages_dropped", now, f"{dropped} messages were dropped" if dropped else None)
-            self._note(memory, "clock_skew", now, _skew_evidence(memory))
+            if count_again(self.devices[name], now):
+                self._draft.touch(self.devices[name])
         for memory in self.devices.values():
-            self._note(memory, "silent", now, memory.silence(now))
-
-    def _note(self, memory: DeviceMemory, code: str, now: Now, evidence: str | None) -> None:
-        before = memory.record.noted.get(code)
-        if evidence is None and before is not None:
-            del memory.record.noted[code]
-            self._draft.touch(memory)
-        elif evidence is not None and (before is None or before.evidence != evidence):
-            memory.record.noted[code] = Noted(before.since_ms if before else now.service_ms, evidence)
-            self._draft.touch(memory)
+            if memory.hold("silent", now, memory.silence(now)):
+                self._draft.touch(memory)
 
     def _memory(self, name: str) -> DeviceMemory:
         memory = self.devices.get(name)
@@ -297,7 +288,7 @@ class Pipeline:
     def _check_first(self, memory: DeviceMemory, message: Telemetry, now: Now) -> None:
         reused = first_hash_says_reused(memory, message.boot, sha256(msgpack.encode(message)).hexdigest()[:16])
         if reused is not None:
-            self._note(memory, "boot_reuse", now, f"started again under boot {message.boot}; kept apart as {reused}")
+            memory.hold("boot_reuse", now, f"started again under boot {message.boot}; kept apart as {reused}")
 
     def _take_status(self, name: str, topic: str, payload: bytes, now: Now, *, live: bool, queued: bool) -> None:
         device = self._inventory.devices.get(name)
@@ -309,47 +300,14 @@ class Pipeline:
         if device is None:
             return
         memory = self._memory_with_lives(name, device)
-        record = memory.record
-        if not status.online:
-            if record.status_boot in (None, record.used_again.get(status.boot, status.boot)):
-                record.online = False
-                self._draft.touch(memory, urgent=True)
-            return
-        note_status(memory, status, live=live)
-        boot_name, _known = memory.boot(status.boot)
-        if live or record.status_boot is None or memory.place(boot_name) >= memory.place(record.status_boot):
-            record.status_boot, record.online = boot_name, True
-            record.interval_s = status.interval_s or record.interval_s
-            record.model, record.firmware = status.model, status.firmware
-        if live:
-            memory.hear(now)
-            self._judge_clock(memory, status, now, queued)
+        judge_skew = self._judge_skew
+        mark = take_status(memory, status, now, live=live, queued=queued, judge_skew=judge_skew)
+        if mark is not None:
+            self._draft.skewed.append(mark)
         self._draft.touch(memory, urgent=True)
         if memory.record.waiting:
             self._waiting.add(name)
 
-    def _judge_clock(self, memory: DeviceMemory, status: Status, now: Now, queued: bool) -> None:
-        if status.ts is None or not self._judge_skew:
-            return
-        boot, known = memory.boot(status.boot)
-        last_seq = memory.seen[boot].highest if status.last_seq is None else status.last_seq
-        before = known.clock.offsets
-        known.clock = judge_status(known.clock, to_ms(status.ts), last_seq, now.service_ms, queued=queued)
-        stored_to = memory.seen[boot].highest
-        if known.clock.offsets != before and known.clock.offset_at(stored_to) and stored_to:
-            first = known.clock.offsets[-1].from_seq
-            if first <= stored_to:
-                record = memory.record
-                self._draft.skewed.append(SkewMark(record.site, record.device, boot, first, stored_to))
-
 
 def _refusal(reason: str, message: Telemetry) -> Refused:
     return Refused(reason, json.encode(message), message.boot, message.seq)
-
-
-def _skew_evidence(memory: DeviceMemory) -> str | None:
-    boot = memory.record.boots.get(memory.record.status_boot or "")
-    if boot is None or not boot.clock.offsets or not boot.clock.offsets[-1].offset_ms:
-        return None
-    off_s = -boot.clock.offsets[-1].offset_ms / 1000
-    return f"the clock is {abs(off_s):.0f} s {'ahead' if off_s > 0 else 'behind'}"
