@@ -17,7 +17,7 @@ SHANGHAI = ZoneInfo("Asia/Shanghai")
 
 @dataclass(frozen=True, kw_only=True)
 class ApiContext:
-    """Clocks are functions: `service_ms` and `wall_ms` in milliseconds since 1970, `mono_s` for technical time-outs.
+    """Clocks are functions: `service_ms` in milliseconds since 1970, `mono_s` for technical time-outs.
 
     `ingest` is None where ingest runs in another process, `commands` where nothing may be sent to devices.
     `trusted_proxies` are addresses or networks whose X-Forwarded-For is believed.
@@ -27,7 +27,6 @@ class ApiContext:
     store: TelemetryStore
     board: Board
     service_ms: Callable[[], int]
-    wall_ms: Callable[[], int]
     mono_s: Callable[[], float]
     admin_token: str
     trouble: TroubleBook

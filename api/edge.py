@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from urllib.parse import quote
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -14,6 +15,7 @@ from api.problems import Failed, TooLarge, answer
 
 log = logging.getLogger("lunchong.http")
 
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 MAX_BODY_BYTES = 64 * 1024
 SAFE_HEADERS = {
     "content-security-policy": (
@@ -59,7 +61,7 @@ class Edge:
         try:
             await self._app(scope, measured_receive, safe_send)
         except Exception:
-            log.exception("%s %s failed", scope["method"], scope["path"])
+            log.exception("%s failed", quote(scope["path"]))
             if status:
                 raise
             await answer(Request(scope), Failed())(scope, receive, safe_send)
@@ -68,7 +70,8 @@ class Edge:
 
     def _count(self, scope: Scope, status: int, took_s: float | None) -> None:
         route = getattr(scope.get("route"), "path", "none")
-        self._metrics.requests.labels(scope["method"], route, str(status)).inc()
+        method = scope["method"] if scope["method"] in METHODS else "other"
+        self._metrics.requests.labels(method, route, str(status)).inc()
         if took_s is not None:
             self._metrics.seconds.observe(took_s)
-        log.info("%s %s %d", scope["method"], scope["path"], status)
+        log.info("%s %s %d", method, quote(scope["path"]), status)

@@ -106,10 +106,12 @@ class EventStream(Response):
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
             pump = asyncio.create_task(self._pump(send))
             gone = asyncio.create_task(_disconnected(receive))
-            await asyncio.wait((pump, gone), return_when=asyncio.FIRST_COMPLETED)
-            for task in (pump, gone):
-                task.cancel()
-            await asyncio.gather(pump, gone, return_exceptions=True)
+            try:
+                await asyncio.wait((pump, gone), return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for task in (pump, gone):
+                    task.cancel()
+                await asyncio.gather(pump, gone, return_exceptions=True)
             if pump.done() and not pump.cancelled() and (failure := pump.exception()):
                 raise failure
         finally:

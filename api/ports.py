@@ -42,9 +42,14 @@ class BookUnavailable(Exception):
 
 
 class TroubleBook(Protocol):
+    """What waits for staff. Any method may raise BookUnavailable."""
+
     def add(self, trouble: Trouble) -> None:
         """Keep it durably, or raise BookUnavailable."""
 
     def newest(self, limit: int) -> list[Trouble]: ...
+
+    def clear(self, trouble_id: str) -> bool:
+        """Whether there was such a trouble; it is gone now."""
 
     def count(self) -> int: ...

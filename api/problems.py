@@ -99,6 +99,12 @@ class UnknownConnector(Problem):
     slug, title, status = "unknown-connector", "No such connector", 404
 
 
+class UnknownTrouble(Problem):
+    """No trouble of that id waits: it was cleared, or never was."""
+
+    slug, title, status = "unknown-trouble", "No such trouble", 404
+
+
 class Unauthorized(Problem):
     """This is for staff. Send `Authorization: Bearer` with the token of the file admin-token in the data folder."""
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
 from typing import get_args
@@ -30,27 +32,37 @@ class SqliteTroubleBook:
         )
 
     def add(self, trouble: Trouble) -> None:
-        with self._lock:
-            try:
-                if self._count() >= KEPT:
-                    raise BookUnavailable(f"the book is full: {KEPT} troubles wait to be cleared")
-                self._db.execute("INSERT INTO trouble VALUES (?, ?, ?, ?, ?)", msgspec.structs.astuple(trouble))
-            except sqlite3.Error as failed:
-                raise BookUnavailable(str(failed)) from failed
+        with self._open() as book:
+            if _count(book) >= KEPT:
+                raise BookUnavailable(f"the book is full: {KEPT} troubles wait to be cleared")
+            book.execute("INSERT INTO trouble VALUES (?, ?, ?, ?, ?)", msgspec.structs.astuple(trouble))
 
     def newest(self, limit: int) -> list[Trouble]:
-        with self._lock:
-            rows = self._db.execute("SELECT * FROM trouble ORDER BY reported_ms DESC, id LIMIT ?", (limit,)).fetchall()
+        with self._open() as book:
+            rows = book.execute("SELECT * FROM trouble ORDER BY reported_ms DESC, id LIMIT ?", (limit,)).fetchall()
         return [Trouble(**dict(zip(Trouble.__struct_fields__, row, strict=True))) for row in rows]
 
+    def clear(self, trouble_id: str) -> bool:
+        with self._open() as book:
+            return book.execute("DELETE FROM trouble WHERE id = ?", (trouble_id,)).rowcount > 0
+
     def count(self) -> int:
-        with self._lock:
-            return self._count()
+        with self._open() as book:
+            return _count(book)
 
     def close(self) -> None:
         with self._lock:
             self._db.close()
 
-    def _count(self) -> int:
-        [[count]] = self._db.execute("SELECT count(*) FROM trouble")
-        return int(count)
+    @contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        with self._lock:
+            try:
+                yield self._db
+            except sqlite3.Error as failed:
+                raise BookUnavailable(str(failed)) from failed
+
+
+def _count(book: sqlite3.Connection) -> int:
+    [[count]] = book.execute("SELECT count(*) FROM trouble")
+    return int(count)

@@ -262,7 +262,6 @@ class Installation:
                 store=self.store,
                 board=self.board,
                 service_ms=self.clock.service_ms,
-                wall_ms=wall_ms,
                 mono_s=self.clock.mono_s,
                 admin_token=self.folder.admin_token(),
                 trouble=book,

@@ -132,7 +132,6 @@ class Street:
             store=changes.pop("store", None) or DuckStore(folder / "facts.duckdb", "Asia/Shanghai"),
             board=self.board,
             service_ms=lambda: self.service_ms,
-            wall_ms=lambda: self.service_ms,
             mono_s=lambda: self.mono_s,
             admin_token=TOKEN,
             trouble=SqliteTroubleBook(folder / "trouble.db"),

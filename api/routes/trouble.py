@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from secrets import token_hex
 from typing import Annotated
 
@@ -11,7 +13,7 @@ from api.context import ApiContext
 from api.deps import Ctx, client_address, staff
 from api.limiter import Limiter
 from api.ports import BookUnavailable, Trouble
-from api.problems import Invalid, NotReady, TooManyRequests, Unauthorized, UnknownConnector, responses
+from api.problems import Invalid, NotReady, TooManyRequests, Unauthorized, UnknownConnector, UnknownTrouble, responses
 from api.schemas_staff import TroubleAnswer, TroubleReport, Troubles
 from ingest.assets import Inventory
 from ingest.clock import rfc3339
@@ -31,10 +33,25 @@ def report(request: Request, ctx: Ctx, told: TroubleReport) -> TroubleAnswer:
     return keep(ctx, request.app.state.trouble_limits, client_address(request, ctx), told)
 
 
-@router.get("", dependencies=[Depends(staff)], responses=responses(Unauthorized, Invalid))
+@router.get("", dependencies=[Depends(staff)], responses=responses(Unauthorized, Invalid, NotReady))
 def troubles(ctx: Ctx, limit: Annotated[int, Query(ge=1, le=1_000)] = 100) -> Troubles:
-    """What was reported, the newest first."""
-    return Troubles(items=[_answer(trouble) for trouble in ctx.trouble.newest(limit)], total=ctx.trouble.count())
+    """What was reported and not cleared yet, the newest first."""
+    with _book():
+        return Troubles(items=[_answer(trouble) for trouble in ctx.trouble.newest(limit)], total=ctx.trouble.count())
+
+
+@router.delete(
+    "/{trouble}",
+    status_code=204,
+    dependencies=[Depends(staff)],
+    responses=responses(Unauthorized, UnknownTrouble, NotReady),
+)
+def clear(ctx: Ctx, trouble: str) -> None:
+    """It was seen to."""
+    with _book():
+        found = ctx.trouble.clear(trouble)
+    if not found:
+        raise UnknownTrouble(f"There is no trouble {trouble!r}.")
 
 
 class Limits:
@@ -58,11 +75,17 @@ def keep(ctx: ApiContext, limits: Limits, address: str, told: TroubleReport) -> 
     trouble = Trouble(
         id=token_hex(8), reported_ms=ctx.service_ms(), connector=told.connector, kind=told.kind, note=told.note
     )
-    try:
+    with _book():
         ctx.trouble.add(trouble)
-    except BookUnavailable as failed:
-        raise NotReady(f"Your report was not kept: {failed}", headers={"Retry-After": "60"}) from failed
     return _answer(trouble)
+
+
+@contextmanager
+def _book() -> Iterator[None]:
+    try:
+        yield
+    except BookUnavailable as failed:
+        raise NotReady(f"The book of troubles is away: {failed}", headers={"Retry-After": "60"}) from failed
 
 
 def _exists(inventory: Inventory, connector: str) -> bool:

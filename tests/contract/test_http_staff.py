@@ -225,6 +225,14 @@ def test_a_trouble_is_kept_for_staff_over_a_restart(street, tmp_path):
     assert {name: kept["items"][0][name] for name in TROUBLE} == TROUBLE
 
 
+def test_a_trouble_that_was_seen_to_waits_no_more(api):
+    reported = api.post("/api/v1/trouble", json=TROUBLE).json()["id"]
+    assert api.delete(f"/api/v1/trouble/{reported}").status_code == 401
+    assert api.delete(f"/api/v1/trouble/{reported}", headers=STAFF).status_code == 204
+    assert api.get("/api/v1/trouble", headers=STAFF).json() == {"items": [], "total": 0}
+    assert api.delete(f"/api/v1/trouble/{reported}", headers=STAFF).json()["type"] == "/problems/unknown-trouble"
+
+
 @pytest.mark.parametrize("change", [{"kind": "ugly"}, {"note": "x" * 501}, {"name": "Li Lei"}, {"connector": 1}])
 def test_a_trouble_that_makes_no_sense_is_refused(api, change):
     answer = api.post("/api/v1/trouble", json=TROUBLE | change)
