@@ -10,6 +10,8 @@ from msgspec import Struct
 from ingest.ranges import Ranges
 from ingest.store import TelemetryStore
 
+LONGEST_SESSION_MS = 7 * 86_400_000
+
 Boot = tuple[str, str, str]
 """Site, device and boot, as the device names it."""
 
@@ -116,10 +118,11 @@ def _dead(store: TelemetryStore, since_ms: int) -> tuple[dict[Boot, set[int]], i
 
 
 def _sessions_done(store: TelemetryStore, since_ms: int) -> int:
+    """Sessions that ended in the run, whenever they began."""
     done, cursor = 0, None
     while True:
-        page = store.sessions(start_ms=since_ms, cursor=cursor, limit=1_000)
-        done += sum(session.ended_ms is not None for session in page.items)
+        page = store.sessions(start_ms=since_ms - LONGEST_SESSION_MS, cursor=cursor, limit=1_000)
+        done += sum(session.ended_ms is not None and session.ended_ms >= since_ms for session in page.items)
         cursor = page.next
         if cursor is None:
             return done

@@ -36,9 +36,8 @@ def bound_port(host: str, port: int) -> socket.socket:
     except OSError as error:
         line.close()
         if error.errno == errno.EADDRINUSE:
-            raise UserError(
-                f"port {port} on {host} is in use: stop the other program, or choose another HTTP_PORT"
-            ) from None
+            hint = "stop the other program, or choose another with LUNCHONG_HTTP_PORT or the demo's --port"
+            raise UserError(f"port {port} on {host} is in use: {hint}") from None
         raise UserError(f"cannot listen on {host}:{port}: {error.strerror or error}") from None
     return line
 

@@ -84,20 +84,21 @@ def test_dead_letters_of_the_run_count_each_time_they_came_and_are_not_lost(stor
     assert (found.dead, found.lost, found.stored) == (5, 0, 1)
 
 
-def test_only_sessions_of_the_run_that_ended_are_done(store):
+def test_sessions_that_ended_in_the_run_are_done_whenever_they_began(store):
     common = {"site": "jn-01", "device": "pile-0001", "connector": 1, "open_boot": "b", "open_seq": 1}
     store.write(
         Batch(
             spool="s",
             no=1,
             sessions=[
-                Session(id="before", started_ms=HOUR_MS, ended_ms=5 * HOUR_MS, **common),
+                Session(id="before", started_ms=HOUR_MS, ended_ms=HOUR_MS + 60_000, **common),
+                Session(id="across", started_ms=HOUR_MS, ended_ms=5 * HOUR_MS, **common),
                 Session(id="done", started_ms=3 * HOUR_MS, ended_ms=4 * HOUR_MS, **common),
                 Session(id="open", started_ms=3 * HOUR_MS, **common),
             ],
         )
     )
-    assert counted(store, sent=[], since_ms=2 * HOUR_MS).sessions_done == 1
+    assert counted(store, sent=[], since_ms=2 * HOUR_MS).sessions_done == 2
 
 
 def test_range_files_are_read_and_a_line_cut_off_by_a_kill_is_passed_over(tmp_path):
