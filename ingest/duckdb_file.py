@@ -110,9 +110,10 @@ class DuckFile:
         with self._change:
             if self._closed:
                 raise StoreUnavailable(f"{self._path} is closed")
-            con = self._con or self._open_again()
+            with self._clear_errors():
+                cursor = (self._con or self._open_again()).cursor()
             self._users += 1
-            return con.cursor()
+            return cursor
 
     def _leave(self, cursor: Cursor) -> None:
         cursor.close()
