@@ -107,21 +107,28 @@ function setHeadline() {
   text(byId("full-count"), say("sites_full", { n: full }));
 }
 
-const stationsAsked = new Map();
-function setStation(station) { // its words are the server's: fetched, at most once a second
+const rooms = new Map();
+function setStation(station) { // its words are the server's: fetched at once, then at most once a second
   const name = `${station.site}/${station.device}`;
-  if (!stations.has(name) || stationsAsked.has(name)) return;
-  stationsAsked.set(name, setTimeout(async () => {
-    stationsAsked.delete(name);
-    const answer = await fetch(`/sites/${station.site}/stations/${station.device}?lang=${page.language}`).catch(() => null);
-    if (!answer?.ok) return;
-    const body = await answer.text();
-    for (const card of stations.get(name)) {
-      for (const old of [...card.children]) if (!old.classList.contains("card-head")) old.remove();
-      card.insertAdjacentHTML("beforeend", body);
-      card.className = `card station ${station.refuge} ${station.stale ? "stale" : ""}`;
-    }
-  }, STATION_MS));
+  if (!stations.has(name)) return;
+  const room = rooms.get(name) ?? { askAgain: 0, waiting: false };
+  rooms.set(name, Object.assign(room, { station }));
+  if (room.waiting) return;
+  room.waiting = true;
+  setTimeout(() => fetchRoom(name, room), Math.max(0, room.askAgain - performance.now()));
+}
+
+async function fetchRoom(name, room) {
+  Object.assign(room, { waiting: false, askAgain: performance.now() + STATION_MS });
+  const { site, device, refuge, stale } = room.station;
+  const answer = await fetch(`/sites/${site}/stations/${device}?lang=${page.language}`).catch(() => null);
+  if (!answer?.ok) return;
+  const body = await answer.text();
+  for (const card of stations.get(name)) {
+    for (const old of [...card.children]) if (!old.classList.contains("card-head")) old.remove();
+    card.insertAdjacentHTML("beforeend", body);
+    card.className = `card station ${refuge} ${stale ? "stale" : ""}`;
+  }
 }
 
 function apply(change) {
