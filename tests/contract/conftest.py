@@ -1,4 +1,4 @@
-"""The adapters of the store: each is one more parameter."""
+"""The adapters of the store, each one more parameter; and what the tests of HTTP stand on."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 
 from ingest.store import TelemetryStore
 from ingest.store_duckdb import DuckStore
+from tests.boards import Street
 
 ADAPTERS: dict[str, Callable[[Path], TelemetryStore]] = {
     "duckdb": lambda folder: DuckStore(folder / "facts.duckdb"),
@@ -33,3 +34,16 @@ def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Calla
 @pytest.fixture
 def store(open_store: Callable[[], TelemetryStore]) -> TelemetryStore:
     return open_store()
+
+
+@pytest.fixture(scope="session")
+def idle_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DuckStore]:
+    """One for all that read no history."""
+    kept = DuckStore(tmp_path_factory.mktemp("store") / "facts.duckdb", "Asia/Shanghai")
+    yield kept
+    kept.close()
+
+
+@pytest.fixture
+def street() -> Street:
+    return Street()

@@ -7,25 +7,12 @@ import re
 
 import pytest
 
-from ingest.store_duckdb import DuckStore
 from tests.boards import Street, charging, free
 
 
-@pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    kept = DuckStore(tmp_path_factory.mktemp("store") / "facts.duckdb", "Asia/Shanghai")
-    yield kept
-    kept.close()
-
-
 @pytest.fixture
-def street():
-    return Street()
-
-
-@pytest.fixture
-def client(street, tmp_path, store):
-    with street.client(tmp_path, store=store) as made:
+def client(street, tmp_path, idle_store):
+    with street.client(tmp_path, store=idle_store) as made:
         yield made
 
 
@@ -71,12 +58,12 @@ def test_every_fact_has_its_age_in_service_time(street, client):
     assert page(client, "/sites/jn-01?lang=en").count(">42 s ago</span>") == 3
 
 
-def test_a_faster_clock_is_said_to_be_one(tmp_path, store):
+def test_a_faster_clock_is_said_to_be_one(tmp_path, idle_store):
     street = Street(speed=60)
-    with street.client(tmp_path, store=store) as client:
+    with street.client(tmp_path, store=idle_store) as client:
         assert "demo time 09:00:00 (×60)" in page(client, "/?lang=en")
     street.speed = 1
-    with street.client(tmp_path, store=store) as client:
+    with street.client(tmp_path, store=idle_store) as client:
         assert "demo-clock" not in page(client, "/?lang=en")
 
 
@@ -93,9 +80,9 @@ def test_opening_past_midnight_is_told_as_people_say_it(client):
     assert "opens 18:00" in page(client, "/sites/cjd-07?lang=en")
 
 
-def test_what_people_wrote_cannot_become_markup(street, tmp_path, store):
+def test_what_people_wrote_cannot_become_markup(street, tmp_path, idle_store):
     street.station(amenities={"<script>alert(1)</script>": {"ok": True}})
-    with street.client(tmp_path, store=store) as client:
+    with street.client(tmp_path, store=idle_store) as client:
         told = page(client, "/")
     assert "<script>alert" not in told
     assert "&lt;script&gt;alert" in told

@@ -7,28 +7,14 @@ import logging
 import pytest
 
 from api.geo import distance_m, snapped, walk_min
-from ingest.store_duckdb import DuckStore
 from tests.boards import STREET, Street, charging, free
 
 HERE = (31.2400, 121.4400)
 
 
 @pytest.fixture
-def street():
-    return Street()
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    """One for all: nothing here reads history."""
-    kept = DuckStore(tmp_path_factory.mktemp("store") / "facts.duckdb", "Asia/Shanghai")
-    yield kept
-    kept.close()
-
-
-@pytest.fixture
-def ask(street, tmp_path, store):
-    with street.client(tmp_path, store=store) as client:
+def ask(street, tmp_path, idle_store):
+    with street.client(tmp_path, store=idle_store) as client:
         yield client.get
 
 
@@ -165,11 +151,11 @@ def test_a_time_that_is_none_and_a_room_that_makes_no_sense_are_refused_when_the
     assert status(ask) == "UNKNOWN"
 
 
-def test_a_fault_of_ours_is_a_problem_too_and_is_counted(street, tmp_path, store, caplog):
+def test_a_fault_of_ours_is_a_problem_too_and_is_counted(street, tmp_path, idle_store, caplog):
     def broken():
         raise RuntimeError("no inventory today")
 
-    with street.client(tmp_path, store=store, inventory=broken) as client:
+    with street.client(tmp_path, store=idle_store, inventory=broken) as client:
         answer = client.get("/api/v1/availability?near=31.2,121.4")
         assert (answer.status_code, answer.json()["type"]) == (500, "/problems/internal-error")
         assert answer.headers["x-content-type-options"] == "nosniff"

@@ -10,7 +10,7 @@ from api.ports import BookUnavailable
 from ingest.accounts import DeviceAccount
 from ingest.facts import Batch, Session
 from ingest.messages import CommandResult, SetLimit, Show, Stop
-from tests.boards import NINE_MS, STAFF, Street, free
+from tests.boards import NINE_MS, STAFF, free
 
 HOUR_MS = 3_600_000
 
@@ -43,11 +43,6 @@ class Ingest:
         return SimpleNamespace(
             accepting=True, conditions=[], spool_rows=7, spool_bytes=70, spool_age_s=1.5, complete_until_ms=NINE_MS
         )
-
-
-@pytest.fixture
-def street():
-    return Street()
 
 
 @pytest.fixture

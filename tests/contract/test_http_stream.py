@@ -14,7 +14,6 @@ import pytest
 
 from api import live
 from ingest.assets import ConnectorSpec, Device, Inventory, Name, Site
-from ingest.store_duckdb import DuckStore
 from lunchong.web import Web, bound_port
 from tests.boards import STREET, Street, charging, free
 from tests.brokers import until
@@ -85,13 +84,6 @@ def serving(street, folder, store) -> Iterator[Served]:
             web.stop()
 
 
-@pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    kept = DuckStore(tmp_path_factory.mktemp("store") / "facts.duckdb", "Asia/Shanghai")
-    yield kept
-    kept.close()
-
-
 @pytest.fixture
 def street():
     said = Street()
@@ -100,8 +92,8 @@ def street():
 
 
 @pytest.fixture
-def served(street, tmp_path, store):
-    with serving(street, tmp_path, store) as it:
+def served(street, tmp_path, idle_store):
+    with serving(street, tmp_path, idle_store) as it:
         yield it
 
 
@@ -216,8 +208,8 @@ def test_when_all_places_are_taken_the_next_is_told_so(served, monkeypatch):
     assert json.loads(refused.answer.read())["type"] == "/problems/too-many-readers"
 
 
-def test_streams_end_at_once_when_the_service_goes_down(street, tmp_path, store):
-    with serving(street, tmp_path, store) as served:
+def test_streams_end_at_once_when_the_service_goes_down(street, tmp_path, idle_store):
+    with serving(street, tmp_path, idle_store) as served:
         reader = served.read()
         reader.next("snapshot")
         served.app.state.live.close()
@@ -237,11 +229,11 @@ def crowd(sites, piles):
     )
 
 
-def test_readers_that_stop_reading_are_sent_away_and_the_others_hear_on(tmp_path, store, monkeypatch):
+def test_readers_that_stop_reading_are_sent_away_and_the_others_hear_on(tmp_path, idle_store, monkeypatch):
     monkeypatch.setattr(live, "PATIENCE_S", 0.5)
     street = Street(crowd(20, 100))
     street.everything_free()
-    with serving(street, tmp_path, store) as served:
+    with serving(street, tmp_path, idle_store) as served:
         stuck = []
         for _ in range(STUCK):
             line = socket.socket()
@@ -272,9 +264,9 @@ def test_readers_that_stop_reading_are_sent_away_and_the_others_hear_on(tmp_path
         assert served.app.state.live.readers == 1
 
 
-def test_two_thousand_devices_do_not_hold_the_board_up(tmp_path, store):
+def test_two_thousand_devices_do_not_hold_the_board_up(tmp_path, idle_store):
     street = Street(crowd(200, 10))
-    with serving(street, tmp_path, store) as served:
+    with serving(street, tmp_path, idle_store) as served:
         reader = served.read("?site=s199")
         reader.next("snapshot")
         street.everything_free()
