@@ -23,7 +23,7 @@ ACKS_AGAIN_S = (5.0, 20.0)
 STATES_AGAIN_S = (10.0, 20.0)
 """What the matrix allows; then what the short form does, which shares its machine with other tests."""
 CHILDREN_END_S = 1.0
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 
 
 def ingest_killed(asked: Asked) -> Outcome:

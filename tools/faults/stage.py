@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import signal
@@ -159,9 +160,12 @@ class Server:
         until(lambda: _answers(f"{self.said.http}/readyz"), START_S, "lunchong serve is ready")
 
     def metric(self, name: str) -> float:
-        """The sum of a metric over its labels."""
-        with urlopen(f"{self.said.http}/metrics", timeout=10) as answer:
-            text = answer.read().decode()
+        """The sum of a metric over its labels; no number while nobody answers."""
+        try:
+            with urlopen(f"{self.said.http}/metrics", timeout=10) as answer:
+                text = answer.read().decode()
+        except OSError:
+            return math.nan
         return sum(float(value) for value in re.findall(rf"^{name}(?:{{.*}})? (\S+)$", text, re.MULTILINE))
 
     def health(self) -> Health:
