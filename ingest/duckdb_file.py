@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Condition, Lock
@@ -79,13 +79,17 @@ class DuckFile:
             self._leave(cursor)
 
     @contextmanager
-    def writing(self) -> Iterator[Cursor]:
-        """One transaction: all of it is on disk when this ends, or none of it and an error is raised."""
+    def writing(self, once_kept: Callable[[], None] = lambda: None) -> Iterator[Cursor]:
+        """One transaction: all of it is on disk when this ends, or none of it and an error is raised.
+
+        `once_kept` is called when it is on disk, before anybody else may write.
+        """
         with self._writers:
             cursor = self._enter()
             try:
                 with self._clear_errors(), _transaction(cursor):
                     yield cursor
+                once_kept()
             finally:
                 self._leave(cursor)
 

@@ -1,7 +1,7 @@
 """Floor 3 · The telemetry store in one DuckDB file, for the all-in-one process.
 
-A batch is one transaction with its own number, so that a batch given twice is stored once. Rows that are too late for
-nothing: whatever a batch changes marks its hours, and the next rollup renews exactly these.
+A batch is one transaction with its own number, so that a batch given twice is stored once. Whatever a batch changes,
+however late, marks its hours in the same transaction, and the next rollup renews exactly these.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import msgspec
 
 from ingest import duckdb_reads as reads
 from ingest.duckdb_file import Cursor, DuckFile
-from ingest.duckdb_rollup import DirtyHours, days, expire, hours, roll_up
+from ingest.duckdb_rollup import DirtyHours, Mark, days, expire, hours, roll_up
 from ingest.duckdb_schema import RAW
 from ingest.facts import Batch, Cell, DeadLetter, Level, Reading, Session
 from ingest.store import HistoryPoint, RollupRow, SessionPage
@@ -36,7 +36,8 @@ class DuckStore:
             self._dirty = DirtyHours(cursor)
 
     def write(self, batch: Batch) -> None:
-        with self._file.writing() as cursor:
+        marked: set[Mark] = set()
+        with self._file.writing(lambda: self._dirty.remember(marked)) as cursor:
             drained = reads.drained(cursor, batch.spool)
             if drained is not None and batch.no <= drained:
                 return
@@ -45,12 +46,11 @@ class DuckStore:
             _replace(cursor, "session", batch.sessions, batch.withdrawn)
             _replace(cursor, "dead_letter", batch.dead, batch.revived)
             found_skewed = _mark_skewed(cursor, batch)
-            marked = self._dirty.mark(cursor, batch, found_skewed)
+            marked |= self._dirty.mark(cursor, batch, found_skewed)
             if drained is None:
                 cursor.execute("INSERT INTO spool VALUES (?, ?)", [batch.spool, batch.no])
             else:
                 cursor.execute("UPDATE spool SET drained = ? WHERE id = ?", [batch.no, batch.spool])
-        self._dirty.remember(marked)
 
     def drained(self, spool: str) -> int:
         with self._file.reading() as cursor:

@@ -221,6 +221,19 @@ def test_an_hour_that_changes_while_it_is_rolled_up_is_rolled_up_again(store, mo
     assert ([row.energy_kwh for row in store.rollups("hour", 0, NINE_MS * 2)] == [3.0]) is guarded
 
 
+def test_an_hour_counts_as_marked_before_anybody_else_may_write(store, monkeypatch):
+    """Else a rollup in between would clear the mark, and what comes next to this hour would not set it again."""
+    remember, held = DirtyHours.remember, []
+
+    def watched(self, hours):
+        held.append(store._file._writers.locked())
+        remember(self, hours)
+
+    monkeypatch.setattr(DirtyHours, "remember", watched)
+    store.write(Spool().batch(meter(NINE_MS)))
+    assert held == [True]
+
+
 def test_marks_of_hours_do_not_pile_up_while_an_hour_runs(store):
     spool = Spool()
     for n in range(20):
