@@ -11,7 +11,7 @@ from msgspec import Struct, field
 from ingest.assets import DEFAULT_INTERVAL_S
 from ingest.clock import Now, rfc3339
 from ingest.facts import Reading
-from ingest.messages import Connector, Telemetry
+from ingest.messages import Amenity, Connector, Fault, Smoke, Telemetry
 from ingest.ranges import Ranges
 from ingest.sessions import Life
 from ingest.skew import BootClock
@@ -41,7 +41,8 @@ class BootRecord(Struct):
 
 
 class Latest(Struct, frozen=True):
-    """The newest message of one instrument, by boot and seq. `since_ms`: since when it says this (connectors)."""
+    """The newest message of one instrument, by boot and seq. `since_ms`: since when a connector, an alarm,
+    a fault or an amenity says the same."""
 
     boot: str
     seq: int
@@ -170,11 +171,10 @@ class DeviceMemory(Struct):
                     return False
             elif self.place(boot) < self.place(before.boot):
                 return False
-        if isinstance(message, Connector):
-            was = before.message if before is not None else None
-            same = isinstance(was, Connector) and (was.state, was.suspended_by) == (message.state, message.suspended_by)
-            changed = not same
-            if before is not None and same:
+        says = _says(message)
+        if says is not None:
+            changed = before is None or _says(before.message) != says
+            if before is not None and not changed:
                 since_ms = before.since_ms
         self.record.latest[key] = Latest(boot, message.seq, at_ms, since_ms, message)
         if len(self.record.latest) > MOST_INSTRUMENTS:
@@ -216,3 +216,18 @@ class DeviceMemory(Struct):
         """Messages that the device said it dropped, and that did not come after all."""
         boots = [(name, boot) for name, boot in self.record.boots.items() if boot.dropped]
         return sum(Ranges(boot.dropped).without(self.seen.get(name) or Ranges()).count for name, boot in boots)
+
+
+def _says(message: Telemetry) -> tuple[object, ...] | None:
+    """What of a message is a state that people wait for; None of a mere measurement."""
+    match message:
+        case Connector():
+            return message.state, message.suspended_by
+        case Smoke():
+            return (message.alarm,)
+        case Fault():
+            return message.severity, message.cleared
+        case Amenity():
+            return (message.ok,)
+        case _:
+            return None

@@ -160,6 +160,18 @@ def test_a_station_shows_the_latest_of_each_instrument(running: Running) -> None
     assert station["amenities"]["water"]["note"] == "<b>leaks</b>"  # type: ignore[index]
 
 
+def test_smoke_is_told_at_once_and_keeps_its_beginning(running: Running) -> None:
+    running.say(1, kind="smoke", alarm=False)
+    until(lambda: running.state())
+    running.say(2, kind="smoke", alarm=True, temp_c=70)
+    until(lambda: "smoke" in running.conditions(), within_s=0.9)
+    [first] = running.state()["conditions"]  # type: ignore[misc]
+    running.say(3, kind="smoke", alarm=True, temp_c=80)
+    until(lambda: "80" in json.dumps(running.state()["conditions"]))
+    [later] = running.state()["conditions"]  # type: ignore[misc]
+    assert later["since"] == first["since"]  # type: ignore[has-type]
+
+
 def test_a_restart_goes_on_where_it_stood(running: Running) -> None:
     running.state_is(1, "charging")
     running.meter(2, 50.0)
