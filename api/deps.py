@@ -15,7 +15,7 @@ from api.geo import snapped
 from api.nearby import Walk
 from api.problems import Invalid, Mistake, Unauthorized, UnknownDevice, UnknownSite
 from ingest.assets import Device, Site
-from ingest.clock import parse_rfc3339
+from ingest.clock import EPOCH, LATEST, parse_rfc3339, to_ms
 
 MAX_WALK_MIN = 240
 SNAPPED = "WGS-84, snapped to 100 m on arrival"
@@ -89,9 +89,12 @@ def moment(where: str, text: str | None) -> int | None:
     if text is None:
         return None
     try:
-        return parse_rfc3339(text)
+        at_ms = parse_rfc3339(text)
     except ValueError as bad:
         raise invalid(where, f"not a time like 2026-11-22T04:05:06Z: {bad}") from None
+    if not to_ms(EPOCH) <= at_ms < to_ms(LATEST):
+        raise invalid(where, "times are from 1970 to 2199")
+    return at_ms
 
 
 def client_address(request: Request, ctx: ApiContext) -> str:

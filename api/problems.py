@@ -94,7 +94,7 @@ class Invalid(Problem):
 
 
 class UnknownConnector(Problem):
-    """The body names a connector (SITE/DEVICE/NUMBER) that the inventory does not have."""
+    """The request names a connector (SITE/DEVICE/NUMBER) that the inventory does not have."""
 
     slug, title, status = "unknown-connector", "No such connector", 404
 
@@ -205,5 +205,7 @@ async def _on_http(request: Request, error: Exception) -> Response:
     for kind in (NotFound, MethodNotAllowed, TooLarge):
         if error.status_code == kind.status:
             return answer(request, kind(headers=headers))
+    if error.status_code == HTTPStatus.BAD_REQUEST:
+        return answer(request, Invalid(error.detail, headers=headers))
     told = ProblemAnswer(type="about:blank", title=HTTPStatus(error.status_code).phrase, status=error.status_code)
     return JSONResponse(told.model_dump(exclude_none=True), error.status_code, headers=headers, media_type=MEDIA_TYPE)

@@ -16,6 +16,7 @@ from api.problems import (
     Invalid,
     NotReady,
     Unauthorized,
+    UnknownConnector,
     UnknownDevice,
     UnknownSite,
     responses,
@@ -54,7 +55,7 @@ UNITS_S = {"s": 1, "m": 60, "h": 3_600} | dict.fromkeys("0123456789", 1)
 Time = Annotated[str | None, Query(examples=["2026-11-22T04:05:06Z"], json_schema_extra={"format": "date-time"})]
 
 
-@router.get("/sessions", responses=responses(Unauthorized, UnknownSite, Invalid, NotReady))
+@router.get("/sessions", responses=responses(Unauthorized, Invalid, NotReady))
 def sessions(
     ctx: Ctx,
     site: str | None = None,
@@ -100,7 +101,10 @@ def device(ctx: Ctx, site: str, device: str) -> DeviceAnswer:
     return _device(ctx, found, _accounts(ctx).get(found.name))
 
 
-@router.get("/devices/{site}/{device}/history", responses=responses(Unauthorized, UnknownDevice, Invalid, NotReady))
+@router.get(
+    "/devices/{site}/{device}/history",
+    responses=responses(Unauthorized, UnknownDevice, UnknownConnector, Invalid, NotReady),
+)
 def history(
     ctx: Ctx,
     site: str,
@@ -114,6 +118,8 @@ def history(
     found, every_s = device_of(ctx, site, device), int(every.rstrip("smh")) * UNITS_S[every[-1]]
     if connector is None and found.connectors:
         connector = found.connectors[0].id
+    if connector is not None and connector not in {spec.id for spec in found.connectors}:
+        raise UnknownConnector(f"There is no connector {found.name}/{connector}.")
     end_ms = moment("query.to", end)
     end_ms = ctx.service_ms() if end_ms is None else end_ms
     start_ms = moment("query.from", start)

@@ -152,6 +152,29 @@ def test_history_comes_in_steps(street, tmp_path):
         assert client.get(too_much, headers=STAFF).status_code == 422
 
 
+@pytest.mark.parametrize(
+    "query",
+    [
+        "from=9999-12-31T00:00:00Z&to=9999-12-31T23:00:00Z",
+        "from=1969-12-31T23:59:59Z&to=1970-01-01T00:00:00Z",
+        "to=0001-01-01T00:00:00%2B23:00",
+    ],
+)
+def test_history_of_years_that_no_message_can_have_is_refused(api, query):
+    answer = api.get(f"/api/v1/devices/jn-01/pile-1/history?{query}", headers=STAFF)
+    assert (answer.status_code, answer.json()["type"]) == (422, "/problems/invalid")
+
+
+def test_history_begins_with_time_itself(api):
+    answer = api.get("/api/v1/devices/jn-01/pile-1/history?to=1970-01-01T00:00:00Z", headers=STAFF)
+    assert (answer.status_code, answer.json()["points"]) == (200, [])
+
+
+def test_history_of_a_connector_that_the_pile_does_not_have_is_not_an_empty_one(api):
+    answer = api.get("/api/v1/devices/jn-01/pile-1/history?connector=64", headers=STAFF)
+    assert (answer.status_code, answer.json()["type"]) == (404, "/problems/unknown-connector")
+
+
 def test_a_command_reaches_the_device_and_its_answer_comes_back(api, street, devices):
     street.pile("jn-01/pile-1", free(1))
     answer = api.post(
@@ -284,6 +307,12 @@ def test_a_trouble_that_cannot_be_kept_is_not_thanked_for(street, tmp_path):
 def test_a_huge_body_is_refused(api):
     answer = api.post("/api/v1/trouble", content=b"x" * 70_000, headers={"Content-Type": "application/json"})
     assert (answer.status_code, answer.json()["type"]) == (413, "/problems/too-large")
+
+
+@pytest.mark.parametrize("body", [b"\xff\xfe{", b"[" * 30_000, b"9" * 60_000])
+def test_a_body_that_cannot_be_read_is_a_problem_of_the_stable_kind(api, body):
+    answer = api.post("/api/v1/trouble", content=body, headers={"Content-Type": "application/json"})
+    assert (answer.status_code, answer.json()["type"]) == (422, "/problems/invalid")
 
 
 def test_ready_only_when_bus_ingest_and_store_are_there(api, street):
