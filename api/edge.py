@@ -41,10 +41,12 @@ class Edge:
             await self._app(scope, receive, send)
             return
         started_s, status, streams, read_bytes = self._mono_s(), 0, False, 0
+        if head := scope["method"] == "HEAD":  # every GET answers it, so that a watchman may ask for little
+            scope = {**scope, "method": "GET"}
 
         async def measured_receive() -> Message:
             nonlocal read_bytes
-            message = await receive()
+            message: Message = {"type": "http.disconnect"} if head and streams else await receive()
             read_bytes += len(message.get("body", b""))
             if read_bytes > MAX_BODY_BYTES:
                 raise HTTPException(TooLarge.status)
@@ -52,11 +54,15 @@ class Edge:
 
         async def safe_send(message: Message) -> None:
             nonlocal status, streams
+            if head and message["type"] == "http.response.body":
+                return
             if message["type"] == "http.response.start":
                 status = message["status"]
                 streams = any(value.startswith(b"text/event-stream") for _, value in message["headers"])
                 message = {**message, "headers": [*message["headers"], *_RAW_HEADERS]}
             await send(message)
+            if head:
+                await send({"type": "http.response.body", "body": b""})
 
         try:
             await self._app(scope, measured_receive, safe_send)
@@ -66,11 +72,12 @@ class Edge:
                 raise
             await answer(Request(scope), Failed())(scope, receive, safe_send)
         finally:
-            self._count(scope, status, None if streams else self._mono_s() - started_s)
+            method = "HEAD" if head else scope["method"]
+            self._count(scope, method, status, None if streams else self._mono_s() - started_s)
 
-    def _count(self, scope: Scope, status: int, took_s: float | None) -> None:
+    def _count(self, scope: Scope, said: str, status: int, took_s: float | None) -> None:
         route = getattr(scope.get("route"), "path", "none")
-        method = scope["method"] if scope["method"] in METHODS else "other"
+        method = said if said in METHODS else "other"
         self._metrics.requests.labels(method, route, str(status)).inc()
         if took_s is not None:
             self._metrics.seconds.observe(took_s)

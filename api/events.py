@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 
 from msgspec import Struct
@@ -13,6 +14,7 @@ from api.views import sites_with_plugs, stations_near
 from ingest.clock import rfc3339
 
 PIECE_BYTES = 32 * 1024
+KNOWN_N = re.compile("[0-9]{1,18}")
 
 
 class Asked(Struct, frozen=True):
@@ -59,7 +61,7 @@ class Events:
     def seen(self, last_event_id: str | None) -> int | None:
         """The `n` that a returning reader has come to; None when we cannot know what it missed."""
         epoch, _, n = (last_event_id or "").rpartition("-")
-        if epoch != self.epoch or not n.isascii() or not n.isdigit() or int(n) > self.picture.n:
+        if epoch != self.epoch or not KNOWN_N.fullmatch(n) or int(n) > self.picture.n:
             return None
         return int(n)
 

@@ -149,7 +149,7 @@ def test_a_reader_that_comes_back_gets_what_it_missed_and_no_more(street, served
     assert [c["id"] for c in again.data["connectors"]] == ["jn-01/pile-2/1"]
 
 
-@pytest.mark.parametrize("last_id", ["", "nonsense", "00000000-5", "{epoch}-99999999", "{epoch}-x", "{epoch}--1"])
+@pytest.mark.parametrize("last_id", ["", "nonsense", "00000000-5", "{epoch}-99999999", "{epoch}-x", "{epoch}--1", "{epoch}-" + "9" * 5_000])
 def test_an_unknown_last_event_gets_the_whole(served, last_id):
     epoch = served.read().next("snapshot").id.rpartition("-")[0]
     reader = served.read(last_event_id=last_id.format(epoch=epoch))
@@ -206,6 +206,22 @@ def test_when_all_places_are_taken_the_next_is_told_so(served, monkeypatch):
     refused = served.read()
     assert refused.answer.status == 503
     assert json.loads(refused.answer.read())["type"] == "/problems/too-many-readers"
+
+
+@pytest.mark.parametrize("path", ["/api/v1/availability", "/healthz", "/", "/nope", "/static/page.js", STREAM])
+def test_head_is_answered_like_get_without_the_body_and_holds_no_stream(served, path):
+    line, another = (http.client.HTTPConnection("127.0.0.1", served.port, timeout=5) for _ in range(2))
+    for _ in range(2):
+        line.request("HEAD", path)
+        head = line.getresponse()
+        assert head.read() == b""
+    another.request("GET", path)
+    full = another.getresponse()
+    assert (head.status, head.headers["content-type"]) == (full.status, full.headers["content-type"])
+    assert head.headers["etag"] == full.headers["etag"]
+    line.close()
+    another.close()
+    until(lambda: served.app.state.live.readers == 0)
 
 
 def test_streams_end_at_once_when_the_service_goes_down(street, tmp_path, idle_store):
