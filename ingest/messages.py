@@ -30,6 +30,7 @@ Air = Annotated[float, Meta(ge=0, le=100_000)]
 ConnectorCondition = Literal["available", "preparing", "charging", "suspended", "finishing", "faulted", "unavailable"]
 SuspendedBy = Literal["ev", "evse"]
 Severity = Literal["info", "warning", "critical"]
+SessionEvent = Literal["opened", "charge_ended", "closed", "changed", "withdrawn"]
 
 TEXT_LIMIT = 200
 """Notes, tokens, codes and errors are cut beyond this many characters."""
@@ -293,7 +294,7 @@ class SessionNotice(Struct, frozen=True, kw_only=True):
     """`session`: what happened to a charging session, and the session as it is now."""
 
     v: Literal[1] = 1
-    event: Literal["opened", "charge_ended", "closed", "changed", "withdrawn"]
+    event: SessionEvent
     id: str
     site: str
     device: str

@@ -16,6 +16,7 @@ from ingest.messages import (
     DeviceState,
     Fault,
     Meter,
+    SessionEvent,
     SessionNotice,
     SessionNow,
 )
@@ -46,23 +47,21 @@ def device_state(memory: DeviceMemory, device: Device, rev: int, now_ms: int) ->
 def session_notice(before: Session | None, session: Session) -> SessionNotice:
     """What happened to a session, told from what it was before."""
     if before is None and session.ended_ms is None:
-        event = "opened"
-    elif session.ended_ms is not None and (before is None or before.ended_ms is None):
-        event = "closed"
-    elif session.charge_ended_ms is not None and (before is None or session.charge_ended_ms != before.charge_ended_ms):
-        event = "charge_ended"
-    else:
-        event = "changed"
-    return _notice(event, session)
+        return _notice("opened", session)
+    if session.ended_ms is not None and (before is None or before.ended_ms is None):
+        return _notice("closed", session)
+    if session.charge_ended_ms is not None and (before is None or session.charge_ended_ms != before.charge_ended_ms):
+        return _notice("charge_ended", session)
+    return _notice("changed", session)
 
 
 def withdrawn_notice(session: Session) -> SessionNotice:
     return _notice("withdrawn", session)
 
 
-def _notice(event: str, session: Session) -> SessionNotice:
+def _notice(event: SessionEvent, session: Session) -> SessionNotice:
     return SessionNotice(
-        event=event,  # type: ignore[arg-type]
+        event=event,
         id=session.id,
         site=session.site,
         device=session.device,
