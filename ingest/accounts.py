@@ -46,12 +46,10 @@ class IngestStatus(Struct, frozen=True, kw_only=True):
     accepting: bool
     connected: bool
     conditions: list[Condition]
-    spool_batches: int
     spool_rows: int
     spool_bytes: int
     spool_age_s: float
     complete_until_ms: int
-    broker_unsent: int
 
 
 def account(memory: DeviceMemory) -> DeviceAccount:

@@ -23,10 +23,6 @@ class ServiceClock(Struct, frozen=True):
     def at(self, wall_ms: int) -> int:
         return self.service0_ms + round((wall_ms - self.wall0_ms) * self.speed)
 
-    def wall_at(self, service_ms: int) -> int:
-        """The wall's time at which service time is `service_ms`."""
-        return self.wall0_ms + round((service_ms - self.service0_ms) / self.speed)
-
     def reading(self) -> ClockReading:
         return ClockReading(rfc3339(self.wall0_ms), rfc3339(self.service0_ms), self.speed)
 

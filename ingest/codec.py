@@ -16,15 +16,12 @@ from msgspec.structs import FieldInfo, fields
 from ingest.clock import EPOCH, LATEST
 from ingest.messages import (
     Ack,
-    AnyCommand,
     CommandResult,
     DeviceState,
     Message,
     ServiceNotice,
-    SessionNotice,
     Status,
     Telemetry,
-    Turns,
 )
 
 MAX_MESSAGES = 500
@@ -37,12 +34,9 @@ _own_fields = {name: fields(kind)[len(_envelope) :] for name, kind in _kinds.ite
 
 _status = msgspec.json.Decoder(Status)
 _ack = msgspec.json.Decoder(Ack)
-_command = msgspec.json.Decoder(AnyCommand)
 _result = msgspec.json.Decoder(CommandResult)
-_turns = msgspec.json.Decoder(Turns)
 _state = msgspec.json.Decoder(DeviceState)
 _notice = msgspec.json.Decoder(ServiceNotice)
-_session = msgspec.json.Decoder(SessionNotice)
 
 encode = msgspec.json.encode
 """Any value of ingest.messages as the bytes that go on the bus."""
@@ -162,17 +156,8 @@ def decode_ack(payload: bytes) -> Ack:
     return _read(_ack, payload)
 
 
-def decode_command(payload: bytes) -> AnyCommand:
-    command: AnyCommand = _read(_command, payload)
-    return command
-
-
 def decode_result(payload: bytes) -> CommandResult:
     return _read(_result, payload)
-
-
-def decode_turns(payload: bytes) -> Turns:
-    return _read(_turns, payload)
 
 
 def decode_state(payload: bytes) -> DeviceState:
@@ -181,7 +166,3 @@ def decode_state(payload: bytes) -> DeviceState:
 
 def decode_notice(payload: bytes) -> ServiceNotice:
     return _read(_notice, payload)
-
-
-def decode_session(payload: bytes) -> SessionNotice:
-    return _read(_session, payload)

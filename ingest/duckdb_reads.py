@@ -21,7 +21,6 @@ from ingest.store import HistoryPoint, SessionPage
 NS_PER_MS = 1_000_000
 IN_TIME = "NOT (skewed AND at_ns // 1000000 = ts_ms)"
 
-READING_COLUMNS = Reading.__struct_fields__
 PILE_NUMBERS = ("power_kw", "energy_kwh", "current_a", "voltage_v", "temp_c", "soc_pct")
 STATION_NUMBERS = tuple(column for column in STATION_COLUMNS if column not in (*KEY_COLUMNS, "groups"))
 

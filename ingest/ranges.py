@@ -73,11 +73,6 @@ class Ranges:
         at = bisect_left(self._his, seq)
         return self._los[at], self._his[at]
 
-    def next_at_or_after(self, seq: int) -> int | None:
-        """The lowest number in that is not below `seq`."""
-        at = bisect_left(self._his, seq)
-        return max(seq, self._los[at]) if at < len(self._los) else None
-
     def holes(self, lo: int, hi: int) -> list[tuple[int, int]]:
         """The ranges of [lo, hi] that are not in."""
         found: list[tuple[int, int]] = []

@@ -51,19 +51,17 @@ class Wellbeing:
         except SpoolFull as full:
             log.warning("the spool cannot be measured: %s", full)
 
-    def status(self, *, connected: bool, unsent: int) -> IngestStatus:
+    def status(self, *, connected: bool) -> IngestStatus:
         self.measure()
         until_ms = self._clock.service_ms() if self._size.oldest_ms is None else self._size.oldest_ms
         return IngestStatus(
             accepting=self.accepting,
             connected=connected,
             conditions=self._conditions(),
-            spool_batches=self._size.batches,
             spool_rows=self._size.rows,
             spool_bytes=self._size.bytes,
             spool_age_s=max(0, self._clock.service_ms() - until_ms) / 1000,
             complete_until_ms=until_ms,
-            broker_unsent=unsent,
         )
 
     def say_again(self) -> None:

@@ -122,7 +122,7 @@ class IngestWorker:
 
     def status(self) -> IngestStatus:
         with self._lock:
-            return self._wellbeing.status(connected=self._bus.connected, unsent=self._bus.unsent)
+            return self._wellbeing.status(connected=self._bus.connected)
 
     def wait_drained(self, within_s: float) -> bool:
         """Wait until the store has all that was committed before this call."""

@@ -6,7 +6,7 @@ import csv
 import io
 import math
 import re
-from datetime import UTC, datetime, tzinfo
+from datetime import datetime, tzinfo
 from functools import lru_cache
 from itertools import product
 
@@ -20,7 +20,6 @@ from simulators.session_map import Columns, MapError, SessionMap, TimeForm, zone
 KWH = {"Wh": 0.001, "kWh": 1.0, "MWh": 1000.0}
 UNIT_MS = {"hours": 3_600_000, "minutes": 60_000, "seconds": 1_000}
 CLOCK_DURATION = {"h:mm:ss": re.compile(r"(\d+):([0-5]\d):([0-5]\d)"), "h:mm": re.compile(r"(\d+):([0-5]\d)")}
-END_MS = to_ms(datetime(2200, 1, 1, tzinfo=UTC))
 SHORTEST_MS = 1_000
 HIGHEST_KW = 1_000
 """What a meter message may say."""

@@ -13,7 +13,6 @@ from ingest.assets import Compound, Inventory, Name
 
 HOT_C = 32.0
 COLD_C = 5.0
-COUNTS = ("available", "reserved", "in_use", "finishing", "blocked", "out_of_order", "closed", "unknown")
 
 
 class Choice(Struct, frozen=True):
