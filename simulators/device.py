@@ -140,7 +140,7 @@ class NoLossDevice:
             self._accepting = True
             return
         accepting = notice.online and notice.accepting is not False
-        restarted = accepting and self._service_since is not None and notice.since != self._service_since
+        restarted = accepting and notice.since != self._service_since
         if accepting:
             self._service_since = notice.since
         if accepting != self._accepting or restarted:

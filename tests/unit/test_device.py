@@ -263,6 +263,15 @@ def test_all_that_was_in_flight_is_sent_again_when_ingest_comes_back(comeback):
     assert sent(it, 0.1) == [1, 2]
 
 
+def test_what_was_sent_before_there_was_any_word_of_ingest_is_sent_again_when_it_first_comes_online():
+    it = device(connected=False)
+    it.on_connect(0.0)
+    says(it, 2)
+    assert sent(it, 2.0) == [1, 2]
+    it.on_service_notice(ONLINE)
+    assert sent(it, 2.1) == [1, 2]
+
+
 def test_a_repeated_word_of_a_healthy_ingest_resends_nothing():
     it = device()
     says(it, 2)
