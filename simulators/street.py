@@ -71,25 +71,26 @@ class Street:
 
     def advance(self, until_ms: int) -> list[tuple[str, Report]]:
         """Live until then; returns what devices had to say, each device's in order."""
-        while self._events and self._events[0][0] <= until_ms:
-            at_ms, _, happens = heapq.heappop(self._events)
-            happens(at_ms)
+        self._live(until_ms)
         said, self._said = self._said, []
         return said
 
     def report_all(self, name: str, now_ms: int) -> None:
         """A device says everything that it knows, as one that has just started."""
+        self._live(now_ms)
         self._device(name).advance_quietly(now_ms)
         self._device(name).report_all(now_ms)
         self._collect(name, now_ms)
 
     def restart(self, name: str, now_ms: int) -> None:
         """A device's power was away for a moment."""
+        self._live(now_ms)
         self._device(name).restart(now_ms)
         self._collect(name, now_ms)
 
     def heard(self, name: str, now_ms: int) -> None:
         """The service said something to a device."""
+        self._live(now_ms)
         if pile := self.piles.get(name):
             pile.heard(now_ms)
             if pile.has_news:
@@ -102,10 +103,17 @@ class Street:
 
     def obey(self, name: str, payload: bytes, now_ms: int) -> CommandResult | None:
         """A device's answer to a command; None where the command had not even an id. Stations take none but `show`."""
+        self._live(now_ms)
         device = self._device(name)
         answer = device.obey(payload, now_ms)
         self._collect(name, now_ms)
         return answer
+
+    def _live(self, until_ms: int) -> None:
+        """Nobody is told or asked anything before what happened earlier has happened: times never go back."""
+        while self._events and self._events[0][0] <= until_ms:
+            at_ms, _, happens = heapq.heappop(self._events)
+            happens(at_ms)
 
     def _device(self, name: str) -> Pile | Station:
         return self.piles.get(name) or self.stations[name]

@@ -209,6 +209,26 @@ def test_an_order_reaches_its_pile_and_a_station_knows_only_show():
     ]  # fmt: skip
 
 
+def test_a_word_of_the_service_that_comes_between_two_looks_changes_no_meter():
+    """What is said to a pile runs a little ahead of the street; nothing may be lived, or charged, twice."""
+    show = b'{"v":1,"id":"%d","epoch":1,"ttl_s":60,"type":"show","text":"hello"}'
+    until_ms = FOUR_PM_MS + 6 * HOUR_MS
+
+    def counters(talkative: bool) -> dict[tuple[str, int], float]:
+        street = Street(place(30), seed=1, start_ms=FOUR_PM_MS, outdoor=weather.constant().at, interval_s=900)
+        if talkative:
+            for n in range(1, 72):
+                for name in street.piles:
+                    street.obey(name, show % n, FOUR_PM_MS + n * HOUR_MS // 12)
+        street.advance(until_ms)
+        for name in street.piles:
+            street.report_all(name, until_ms)
+        return {(name, number): pile.connector(number).energy_kwh
+                for name, pile in street.piles.items() for number in pile.connectors}  # fmt: skip
+
+    assert counters(talkative=True) == pytest.approx(counters(talkative=False), abs=0.01)
+
+
 # --- stations ---------------------------------------------------------------------------------------------------------
 
 
