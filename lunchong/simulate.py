@@ -25,9 +25,10 @@ It ends after `--for` wall seconds, or on SIGTERM or SIGINT: the street stops, a
     {"sent":…,"acked":…,"resent":…,"dropped":…,"garbage":…,"devices":…,"connected":…,"seconds":…}      the last line
 
 `sent` counts distinct (device, boot, seq) that were published, `acked` those that an `ack` covered, `resent` publishes
-of a message beyond its first, `dropped` those given up and reported in `boots`, `garbage` malformed payloads published
-on purpose (each with bytes of its own, so each makes one dead letter). What was published and neither acknowledged nor
-dropped when it ended is `sent − acked − dropped`. Exit code 0; 2 for a bad argument or file, in one line.
+of a message beyond its first, `dropped` those given up and reported in `boots`, published before or not, `garbage`
+malformed payloads published on purpose (each with bytes of its own, so each makes one dead letter). What was published
+and neither acknowledged nor dropped when it ended is what `--sent` names and neither `--acked` nor `--dropped` does.
+Exit code 0; 1 when `--acked` can no longer be written; 2 for a bad argument or file, in one line.
 """
 
 from __future__ import annotations
@@ -117,6 +118,8 @@ def _simulate(
 def simulate(asked: Asked, stop: Event) -> Figures:
     """Live until `stop` is set or the time is over, then wait for the last acks. Raises UsageError."""
     place, who = cast(asked)
+    for file in filter(None, (asked.sent, asked.dropped)):
+        write_ranges(file, ())  # a path that cannot be written is known before the run, not after it
     acked = SyncedRanges(asked.acked) if asked.acked else None
     life = Life(place, who, asked, acked)
     began_s = told_s = time.monotonic()

@@ -101,6 +101,13 @@ def test_a_signal_ends_it_after_the_last_acks(town, tmp_path):
     assert last["sent"] == last["acked"] > 0
 
 
+def test_a_disk_that_is_full_for_acknowledged_ranges_is_one_line(town):
+    three = [*arguments(town, town.data)[:6], "--devices", "3"]
+    done = lunchong("simulate", *three, "--for", "20", "--acked", "/dev/full")
+    assert done.returncode == 1
+    assert done.stderr == "lunchong: cannot write /dev/full: No space left on device\n"
+
+
 def test_what_was_acknowledged_is_in_the_store_once(tmp_path):
     folder = tmp_path / "data"
     folder.mkdir()
@@ -129,6 +136,8 @@ def test_what_was_acknowledged_is_in_the_store_once(tmp_path):
         (["--credentials", "/no/such/file"], "cannot read the credentials"),
         (["--inventory", "/no/such/file"], "there is no inventory"),
         (["--acked", "/no/such/folder/file"], "cannot write /no/such/folder/file"),
+        (["--sent", "/no/such/folder/file"], "cannot write /no/such/folder/file"),
+        (["--dropped", "/no/such/folder/file"], "cannot write /no/such/folder/file"),
     ],
 )
 def test_a_wrong_argument_is_one_line_and_exit_code_2(wrong, says):

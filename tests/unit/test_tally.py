@@ -7,6 +7,7 @@ import pytest
 from ingest.ranges import Ranges
 from ingest.store import Batch, DeadLetter, Session
 from ingest.store_duckdb import DuckStore
+from lunchong.range_files import SyncedRanges
 from lunchong.tally import read_ranges, tally
 
 PILE = ("jn-01", "pile-0001", "boot-one")
@@ -106,3 +107,12 @@ def test_range_files_are_read_and_a_line_cut_off_by_a_kill_is_passed_over(tmp_pa
     file.write_text("jn-01,pile-0001,boot-one,1,5\njn-01,pile-0001,boot-one,4,9\njn-01,pile-0001,boot-one,10,1")
     assert read_ranges(file) == {PILE: Ranges([(1, 9)])}
     assert read_ranges(tmp_path / "absent.csv") == {}
+
+
+def test_a_range_file_that_is_appended_to_again_after_a_kill_stays_whole(tmp_path):
+    file = tmp_path / "acked.csv"
+    file.write_text("jn-01,pile-0001,boot-one,1,5\njn-01,pile-0001,boot-one,6,1")
+    again = SyncedRanges(file)
+    again.add(("jn-01/pile-0001", "boot-one", 6, 15))
+    again.close()
+    assert read_ranges(file) == {PILE: Ranges([(1, 15)])}
