@@ -67,7 +67,10 @@ class RemoteOffice:
             raise UserError(f"the server that holds {self._folder} does not answer: {error}") from None
         if status == 200:
             return msgspec.json.decode(body, type=kind)
-        said = msgspec.json.decode(body, type=str) if body else f"status {status}"
+        try:
+            said = msgspec.json.decode(body, type=str)
+        except msgspec.MsgspecError:
+            said = f"the server that holds {self._folder} failed with status {status}: its log says why"
         raise UsageError(said) if status == 422 else UserError(said)
 
     def _post(self, method: str, body: bytes) -> tuple[int, bytes]:

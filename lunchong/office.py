@@ -110,15 +110,23 @@ class Desk:
         return Enrolled(username, password, self._mqtt_url)
 
     def dead_letters(self, limit: int, after: str | None) -> list[DeadLetter]:
-        return self._store().dead_letters(limit=limit, after=after)
+        try:
+            return self._store().dead_letters(limit=limit, after=after)
+        except ValueError as unknown:
+            raise UsageError(str(unknown)) from None
 
     def retry_dead(self, ids: list[str] | None) -> tuple[int, int]:
         if self._retry is None:
             raise UserError("dead letters are tried again by a running server: start `lunchong serve` first")
-        return self._retry(every_id(self) if ids is None else ids)
+        return self._retry(every_id(self) if ids is None else self._known(ids))
 
     def purge_dead(self, ids: list[str] | None, before_ms: int | None) -> int:
-        return self._store().purge_dead(ids, before_ms)
+        return self._store().purge_dead(None if ids is None else self._known(ids), before_ms)
+
+    def _known(self, ids: list[str]) -> list[str]:
+        if unknown := sorted(set(ids) - set(every_id(self))):
+            raise UserError(f"there is no dead letter {', '.join(unknown)}")
+        return ids
 
     def inventory_text(self) -> str:
         return dump(self._inventory())

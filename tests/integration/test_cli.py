@@ -99,6 +99,8 @@ def test_without_a_server_there_are_no_dead_letters_to_list_and_none_can_be_trie
     run = lunchong("dead-letters", "retry", "--all", "--data", place)
     assert "start `lunchong serve` first" in refusal(run, 1)
     assert lunchong("dead-letters", "purge", "--all", "--data", place).stdout == "0 deleted\n"
+    run = lunchong("dead-letters", "purge", "nope", "--data", place)
+    assert "there is no dead letter nope" in refusal(run, 1)
 
 
 def test_the_doctor_finds_a_fresh_place_well(lunchong, place):
@@ -118,6 +120,7 @@ def test_the_doctor_finds_a_fresh_place_well(lunchong, place):
         (["device", "enroll", "gate-09", "--gateway"], "the inventory has no site gate-09"),
         (["client", "enroll", "a/b"], "'a/b' is no name: use 1 to 32 letters, digits, _ or -"),
         (["dead-letters", "purge"], "name ids, or --all"),
+        (["dead-letters", "list", "--after", "nope"], "there is no dead letter 'nope' to go on after"),
         (["ingest"], "DuckDB is for the all-in-one process alone: use `lunchong serve` instead of `ingest`"),
         (["api"], "DuckDB is for the all-in-one process alone: use `lunchong serve` instead of `api`"),
         (["demo", "--weather", "yesterday"], "the weather's date must be like 2013-08-06, not 'yesterday'"),
