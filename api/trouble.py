@@ -18,18 +18,21 @@ KEPT = 10_000
 
 
 class SqliteTroubleBook:
-    """Thread-safe; each trouble is synced before `add` returns."""
+    """Thread-safe; each trouble is synced before `add` returns. Raises BookUnavailable for a file that is no book."""
 
     def __init__(self, path: Path | str) -> None:
         self._lock = Lock()
-        self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-        self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute("PRAGMA synchronous=FULL")
         kinds = ", ".join(f"'{kind}'" for kind in get_args(TroubleKind))
-        self._db.execute(
-            "CREATE TABLE IF NOT EXISTS trouble (id TEXT PRIMARY KEY, reported_ms INTEGER NOT NULL, "
-            f"connector TEXT NOT NULL, kind TEXT NOT NULL CHECK (kind IN ({kinds})), note TEXT NOT NULL)"
-        )
+        try:
+            self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=FULL")
+            self._db.execute(
+                "CREATE TABLE IF NOT EXISTS trouble (id TEXT PRIMARY KEY, reported_ms INTEGER NOT NULL, "
+                f"connector TEXT NOT NULL, kind TEXT NOT NULL CHECK (kind IN ({kinds})), note TEXT NOT NULL)"
+            )
+        except sqlite3.Error as failed:
+            raise BookUnavailable(f"{path} cannot be opened: {failed}") from failed
 
     def add(self, trouble: Trouble) -> None:
         with self._open() as book:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import os
 import secrets
@@ -41,6 +40,12 @@ class DataFolder:
 
     def hold(self) -> None:
         """Keep every other process off this folder until `release` or the end of this one."""
+        try:
+            self._lock = self._locked()
+        except OSError as error:
+            raise FolderError(f"cannot write {self.path / LOCK}: {error.strerror}") from None
+
+    def _locked(self) -> int:
         file = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -52,7 +57,7 @@ class DataFolder:
             ) from None
         os.ftruncate(file, 0)
         os.write(file, f"{os.getpid()}\n".encode())
-        self._lock = file
+        return file
 
     def release(self) -> None:
         if self._lock is not None:
@@ -61,9 +66,13 @@ class DataFolder:
 
     def admin_token(self) -> str:
         """The token that staff paths ask for, drawn once and readable by the owner alone."""
-        with contextlib.suppress(FileNotFoundError):
-            if kept := (self.path / ADMIN_TOKEN).read_text().strip():
+        try:
+            if kept := (self.path / ADMIN_TOKEN).read_text(encoding="ascii").strip():
                 return kept
+        except FileNotFoundError:
+            pass
+        except (OSError, UnicodeDecodeError) as error:
+            raise FolderError(f"cannot read {self.path / ADMIN_TOKEN}: {error}") from None
         token = secrets.token_urlsafe(24)
         self.keep(ADMIN_TOKEN, token.encode() + b"\n")
         return token

@@ -18,6 +18,7 @@ from api.app import create_app
 from api.board import Board
 from api.context import ApiContext
 from api.feed import Feed
+from api.ports import BookUnavailable
 from api.trouble import SqliteTroubleBook
 from ingest.assets import Inventory
 from ingest.broker import BrokerError, EmbeddedBroker
@@ -69,7 +70,7 @@ class Installation:
             with self._stack:
                 self._start()
                 self._stack = self._stack.pop_all()
-        except (BrokerError, EnrolmentError, StoreUnusable, OSError) as error:
+        except (BrokerError, EnrolmentError, StoreUnusable, BookUnavailable, OSError) as error:
             raise UserError(str(error)) from None
         return self
 

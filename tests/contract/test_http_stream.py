@@ -149,7 +149,10 @@ def test_a_reader_that_comes_back_gets_what_it_missed_and_no_more(street, served
     assert [c["id"] for c in again.data["connectors"]] == ["jn-01/pile-2/1"]
 
 
-@pytest.mark.parametrize("last_id", ["", "nonsense", "00000000-5", "{epoch}-99999999", "{epoch}-x", "{epoch}--1", "{epoch}-" + "9" * 5_000])
+@pytest.mark.parametrize(
+    "last_id",
+    ["", "nonsense", "00000000-5", "{epoch}-99999999", "{epoch}-x", "{epoch}--1", "{epoch}-" + "9" * 5_000],
+)
 def test_an_unknown_last_event_gets_the_whole(served, last_id):
     epoch = served.read().next("snapshot").id.rpartition("-")[0]
     reader = served.read(last_event_id=last_id.format(epoch=epoch))

@@ -130,6 +130,10 @@ def test_a_dead_letter_is_listed_shown_and_purged_beside_the_server(server):
     assert "{never closed" in beside(server, "dead-letters", "show", letter["id"])
     assert beside(server, "dead-letters", "purge", letter["id"]) == "1 deleted\n"
     assert lunchong("dead-letters", "show", letter["id"], "--data", server.data).returncode == 1
+    for gone in (["retry", letter["id"]], ["purge", letter["id"]], ["list", "--after", letter["id"]]):
+        run = lunchong("dead-letters", *gone, "--data", server.data)
+        assert run.returncode in (1, 2)
+        assert run.stderr.startswith("lunchong: there is no dead letter"), run.stderr
 
 
 def test_a_mended_inventory_is_used_without_a_restart_and_takes_dead_letters_that_it_explains(server):
@@ -176,6 +180,15 @@ def test_a_port_in_use_is_one_line(tmp_path, setting):
     assert run.stderr.splitlines() == [run.stderr.strip()]
     assert f"port {port} on 127.0.0.1 is in use" in run.stderr
     assert setting in run.stderr
+
+
+def test_a_book_of_troubles_that_is_none_is_one_line(tmp_path):
+    place = a_place(tmp_path)
+    (place / "trouble.db").write_text("junk" * 200)
+    run = lunchong("serve", "--data", place, env={"LUNCHONG_HTTP_PORT": "0", "LUNCHONG_MQTT_LISTEN": "127.0.0.1:0"})
+    assert run.returncode == 1
+    assert run.stderr.splitlines()[-1] == (f"lunchong: {place / 'trouble.db'} cannot be opened: file is not a database")
+    assert "Traceback" not in run.stderr
 
 
 def test_what_runs_deep_below_can_be_reached_by_the_commands_beside_it(tmp_path):

@@ -33,6 +33,16 @@ def test_a_folder_is_held_by_one_and_the_next_is_told_by_whom(tmp_path):
     second.release()
 
 
+def test_a_lock_or_a_token_that_cannot_be_used_is_one_line(tmp_path):
+    folder = DataFolder(tmp_path)
+    (tmp_path / "lunchong.lock").mkdir()
+    with pytest.raises(FolderError, match=r"cannot write .*lunchong\.lock: Is a directory"):
+        folder.hold()
+    (tmp_path / "admin-token").write_bytes(b"\xff\xfe")
+    with pytest.raises(FolderError, match=r"cannot read .*admin-token: "):
+        folder.admin_token()
+
+
 def test_a_fresh_folder_has_no_clock_and_a_kept_one_comes_back(tmp_path):
     folder = DataFolder(tmp_path)
     assert folder.clock() is None
