@@ -23,7 +23,7 @@ def to_file(path: Path) -> None:
 def _to(handler: logging.Handler) -> None:
     handler.setFormatter(logging.Formatter(LINE))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
-    for chatty in ("uvicorn", "apscheduler", "httpx"):
+    for chatty in ("uvicorn", "apscheduler"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     threading.excepthook = _tell_of_a_thread
 
