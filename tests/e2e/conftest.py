@@ -31,7 +31,7 @@ PHONE = {"width": 390, "height": 844}
 PLACE = Inventory(
     workstations={"east": Workstation("east", Name("东部联动工作站", "East workstation"))},
     sections={"s-01": Section("s-01", Name("江宁段", "Jiangning section"), "east")},
-    compounds={"c-01": Compound("c-01", Name("和平小区", "Heping Compound"), "s-01", 31.2400, 121.4400, 400)},
+    compounds={"c-01": Compound("c-01", Name("和平小区", "Heping <i>Compound</i>"), "s-01", 31.2400, 121.4400, 400)},
     sites={
         "jn-01": Site(
             id="jn-01", name=Name("江宁路轮充点", "Jiangning Road bays"), lat=31.2405, lon=121.4405, mode="in_turn",

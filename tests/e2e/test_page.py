@@ -156,6 +156,8 @@ def test_the_map_is_drawn_from_our_own_server(phone):
     page.get_by_role("button", name="Map").click()
     expect(page.locator("#map .pin.free")).to_have_text("2")
     expect(page.locator("#map .pin")).to_have_count(3)
+    page.locator("#map path").first.dispatch_event("mouseover")
+    expect(page.locator("#map .leaflet-tooltip")).to_have_text("Heping <i>Compound</i>")
 
 
 @pytest.mark.parametrize(

@@ -241,6 +241,8 @@ function placePin([id, lat, lon, name], drawn) {
     .addTo(drawn);
 }
 
+const plain = (words) => Object.assign(document.createElement("span"), { textContent: words }); // Leaflet takes text for markup
+
 async function drawMap() { // no tiles: nothing is asked of anybody else
   const { leaflet, you, compounds, reach_m: reach } = page.map;
   await loaded(Object.assign(document.createElement("link"), { rel: "stylesheet", href: `${leaflet}/leaflet.css` }));
@@ -248,11 +250,11 @@ async function drawMap() { // no tiles: nothing is asked of anybody else
   const drawn = L.map("map", { attributionControl: false });
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
   for (const [lat, lon, name] of compounds)
-    L.circleMarker([lat, lon], { radius: 4, weight: 0, fillOpacity: 0.5, fillColor: colour("grey") }).bindTooltip(name).addTo(drawn);
+    L.circleMarker([lat, lon], { radius: 4, weight: 0, fillOpacity: 0.5, fillColor: colour("grey") }).bindTooltip(plain(name)).addTo(drawn);
   const shown = page.map.sites.map((site) => placePin(site, drawn));
   if (you) {
-    L.circle(you, { radius: reach, weight: 1, color: colour("free"), fillOpacity: 0.06 }).bindTooltip(say("map_reach", { n: page.map.minutes })).addTo(drawn);
-    shown.push(L.circleMarker(you, { radius: 8, weight: 3, color: colour("ink"), fillColor: colour("card"), fillOpacity: 1 }).bindTooltip(say("map_you")).addTo(drawn));
+    L.circle(you, { radius: reach, weight: 1, color: colour("free"), fillOpacity: 0.06 }).bindTooltip(plain(say("map_reach", { n: page.map.minutes }))).addTo(drawn);
+    shown.push(L.circleMarker(you, { radius: 8, weight: 3, color: colour("ink"), fillColor: colour("card"), fillOpacity: 1 }).bindTooltip(plain(say("map_you"))).addTo(drawn));
   }
   if (shown.length) drawn.fitBounds(L.featureGroup(shown).getBounds().pad(0.05));
   else drawn.setView([31.23, 121.47], 15);
