@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter as Counted
+from collections.abc import Iterator, Sequence
+from itertools import chain
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -10,6 +12,7 @@ from prometheus_client.registry import Collector
 
 from api.context import ApiContext
 from api.live import Live
+from ingest.messages import Condition
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 OUTCOMES = ("received", "duplicate", "dropped", "lost", "skewed", "dead")
@@ -64,6 +67,17 @@ class _Facts(Collector):
             family.add_metric([condition], sum(getattr(summary, condition) for summary in summaries))
         return family
 
+    def _conditions(self, of_the_service: Sequence[Condition]) -> Metric:
+        states = filter(None, map(self._ctx.board.state, self._ctx.inventory().devices))
+        held = Counted(
+            (condition.code.partition(":")[0], condition.severity)  # a fault's own code is the device's to make up
+            for condition in chain(of_the_service, *(state.conditions for state in states))
+        )
+        family = GaugeMetricFamily("lunchong_condition", "How many hold", labels=["code", "severity"])
+        for (code, severity), count in sorted(held.items()):
+            family.add_metric([code, severity], count)
+        return family
+
     def _ingest(self) -> Iterator[Metric]:
         if self._ctx.ingest is None:
             return
@@ -72,10 +86,7 @@ class _Facts(Collector):
         yield GaugeMetricFamily("lunchong_spool_rows", "Messages that wait for the store", status.spool_rows)
         yield GaugeMetricFamily("lunchong_spool_bytes", "Their size", status.spool_bytes)
         yield GaugeMetricFamily("lunchong_spool_age_seconds", "Age of the oldest, service time", status.spool_age_s)
-        conditions = GaugeMetricFamily("lunchong_condition", "1 while it holds", labels=["code", "severity"])
-        for code, severity in sorted({(condition.code, condition.severity) for condition in status.conditions}):
-            conditions.add_metric([code, severity], 1)
-        yield conditions
+        yield self._conditions(status.conditions)
         messages = CounterMetricFamily(
             "lunchong_device_messages", "What became of each device's messages", labels=["site", "device", "outcome"]
         )

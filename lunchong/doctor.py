@@ -18,6 +18,7 @@ from lunchong.settings import EMBEDDED, Settings
 
 LITTLE_SPACE_BYTES = 500_000_000
 LATE_S = 60.0
+NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,7 @@ def _of_the_server(health: Health) -> Iterator[Finding]:
         bad = condition.severity != "info"
         text = f"{condition.code} since {condition.since}: {condition.evidence}"
         yield Finding("bad" if bad else "note", "condition", text)
+    yield from _of_the_devices(health)
     late = health.spool_age_s > LATE_S * max(1.0, health.speed)
     waiting = f"{health.spool_rows} waiting, {health.spool_bytes:,} bytes, oldest {health.spool_age_s:.0f} s"
     yield Finding("bad" if late else "good", "spool", waiting)
@@ -97,3 +99,15 @@ def _of_the_server(health: Health) -> Iterator[Finding]:
         yield Finding("note", "broker", f"was started again {health.broker_restarts} times")
     for mistake in health.inventory_mistakes:
         yield Finding("bad", "inventory", f"{mistake}; the one before stays in use")
+
+
+def _of_the_devices(health: Health) -> Iterator[Finding]:
+    """A line for each code; what devices report is the street's to mend, but for what endangers people."""
+    names: dict[str, list[str]] = {}
+    for name, condition in health.device_conditions:
+        names.setdefault(condition.code, []).append(name)
+    critical = {condition.code for _, condition in health.device_conditions if condition.severity == "critical"}
+    for code, held_by in sorted(names.items()):
+        more = f" and {len(held_by) - NAMED} more" if len(held_by) > NAMED else ""
+        text = f"{code} at {', '.join(held_by[:NAMED])}{more}"
+        yield Finding("bad" if code in critical else "note", "devices", text)

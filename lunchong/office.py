@@ -41,6 +41,7 @@ class Health(Struct, frozen=True, kw_only=True):
     speed: float
     accepting: bool
     conditions: list[Condition]
+    device_conditions: list[tuple[str, Condition]]
     spool_rows: int
     spool_bytes: int
     spool_age_s: float

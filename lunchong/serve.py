@@ -144,6 +144,7 @@ class Installation:
             speed=self.clock.speed,
             accepting=status.accepting,
             conditions=list(status.conditions),
+            device_conditions=[held for held in self.conditions() if held[0] != "ingest"],
             spool_rows=status.spool_rows,
             spool_bytes=status.spool_bytes,
             spool_age_s=status.spool_age_s,

@@ -327,6 +327,15 @@ def test_ready_only_when_bus_ingest_and_store_are_there(api, street):
     assert api.get("/healthz").status_code == 200
 
 
+def test_metrics_count_what_devices_suffer_from_without_their_own_codes(api, street):
+    held = {"since": "2026-11-23T01:00:00.000Z", "evidence": "said so"}
+    faults = [{"code": f"fault:E{n}", "severity": "warning", **held} for n in range(2)]
+    street.pile("jn-01/pile-1", free(1), conditions=[*faults, {"code": "smoke", "severity": "critical", **held}])
+    text = api.get("/metrics").text
+    assert 'lunchong_condition{code="fault",severity="warning"} 2.0' in text
+    assert 'lunchong_condition{code="smoke",severity="critical"} 1.0' in text
+
+
 def test_metrics_tell_accounts_spool_and_requests_but_no_position(api, street):
     street.everything_free()
     api.get("/api/v1/availability?near=31.2,121.4")

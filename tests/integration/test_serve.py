@@ -114,6 +114,15 @@ def test_refused_logins_are_counted_where_the_doctor_sees_them(server):
     until(lambda: f'the last: authentication error - User "{PILE}"' in doctor(server).get("broker", ""))
 
 
+def test_the_doctor_tells_what_devices_suffer_from(server):
+    smoke = {"v": 1, "boot": "boot-smoke", "ts": datetime.now(UTC).isoformat(), "kind": "smoke"}
+    with as_device(server) as device:
+        device.publish(TELEMETRY, json.dumps(smoke | {"seq": 1, "alarm": True}))
+        until(lambda: doctor(server).get("devices") == f"smoke at {PILE}")
+        device.publish(TELEMETRY, json.dumps(smoke | {"seq": 2, "alarm": False}))
+        until(lambda: "devices" not in doctor(server))
+
+
 def test_a_client_reads_states_and_no_telemetry(server):
     key = enrolled(server, "client", "enroll", "board")
     with Client(key["url"], key["username"], password=key["password"]) as board:
