@@ -1,1 +1,1 @@
-"""Owns promises: turns to residents, duties of staff, rules of committees."""
+"""Will own promises: turns to residents, duties of staff, rules of committees. Nothing is here yet."""
