@@ -100,7 +100,7 @@ class EventStream(Response):
         del self.headers["content-length"]
         self._live, self._events = live, events
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's signature
         self._live.readers += 1
         try:
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})

@@ -196,21 +196,17 @@ class Nearby(Answer):
 
 
 class ConnectorChange(ConnectorAnswer):
+    """One of `connectors` in the stream's `change`, which are not grouped by site."""
+
     site: str
 
 
 class SiteChange(Answer):
+    """One of `sites` in the stream's `change`; its connectors come by themselves."""
+
     site: str
     open_now: bool
     summary: Summary
-
-
-class Change(Answer):
-    """The latest of what changed since the event before."""
-
-    connectors: list[ConnectorChange]
-    sites: list[SiteChange]
-    stations: list[StationAnswer]
 
 
 class Clock(Answer):

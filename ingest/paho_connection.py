@@ -78,7 +78,7 @@ class Connection(paho.Client):
     def write(self, packets: bytes) -> None:
         self._packet_queue(paho.PUBACK, packets, 0, 0)
 
-    def loop_read(self, max_packets: int = 1) -> MQTTErrorCode:  # noqa: ARG002
+    def loop_read(self, max_packets: int = 1) -> MQTTErrorCode:  # noqa: ARG002 - paho's signature
         try:
             data = self._sock_recv(_READ_BYTES)
         except BlockingIOError:

@@ -87,7 +87,7 @@ class Web:
         async with asyncio.TaskGroup() as group:
             for server, line in self._served:
                 group.create_task(server.serve([line]))
-            while not all(server.started or server.should_exit for server, _ in self._served):  # noqa: ASYNC110
+            while not all(server.started or server.should_exit for server, _ in self._served):  # noqa: ASYNC110 - uvicorn offers no event
                 await asyncio.sleep(0.005)
             self._up.set()
 

@@ -25,12 +25,12 @@ def _static(name: str) -> str:
 
 
 def _query(**values: object) -> Markup:
-    return Markup(urlencode({key: value for key, value in values.items() if value not in (None, "")}))  # noqa: S704
+    return Markup(urlencode({key: value for key, value in values.items() if value not in (None, "")}))  # noqa: S704 - quoted
 
 
 def _code(text: str) -> Markup:
     """Backticks of a docstring as code."""
-    return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704
+    return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704 - escaped
 
 
 _digests = {
@@ -58,4 +58,4 @@ def render_macro(template: str, macro: str, *values: object) -> str:
 
 def script_data(values: dict[str, object]) -> Markup:
     """JSON that may stand in a script element."""
-    return Markup(json.dumps(values, ensure_ascii=False).replace("<", "\\u003c"))  # noqa: S704
+    return Markup(json.dumps(values, ensure_ascii=False).replace("<", "\\u003c"))  # noqa: S704 - nothing in it ends a script
