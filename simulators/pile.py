@@ -16,6 +16,7 @@ from simulators.report import Report
 
 WARMING_C_PER_KW = 2.5
 WARMING_H = 0.3
+LONGEST_TTL_S = 1e9
 NOT_PLUGGED = ("available", "faulted", "unavailable")
 
 
@@ -179,6 +180,8 @@ class Pile:
         return answer
 
     def _do(self, command: AnyCommand, now_ms: int) -> Refusal | None:
+        if not 0 <= command.ttl_s <= LONGEST_TTL_S:
+            return "unsupported"
         if isinstance(command, Show):
             self.shown = command.text
             return None

@@ -270,6 +270,11 @@ def test_a_limit_that_is_none_is_unsupported(wrong):
     assert limit(pile(), 1, **{"limit_kw": 3.0, **wrong}) == ("rejected", "unsupported")
 
 
+@pytest.mark.parametrize("ttl_s", [-1, 1e300, 1e308])
+def test_an_order_for_a_time_that_is_none_is_unsupported(ttl_s):
+    assert limit(pile(), 1, 3.0, ttl_s=ttl_s) == ("rejected", "unsupported")
+
+
 def test_an_order_without_a_connector_is_for_the_only_one_and_no_other():
     assert limit(pile(), 1, 3.0, connector=None) == ("accepted", None)
     assert limit(pile(connectors=2), 1, 3.0, connector=None) == ("rejected", "unknown_connector")
