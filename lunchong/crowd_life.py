@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 from importlib.resources import files
+from math import ceil
 from pathlib import Path
 from random import Random
 from typing import Literal
@@ -30,6 +31,7 @@ from simulators.street import Street
 
 CLOCK_WITHIN_S = 3.0
 """How long after the first connection the service's clock is awaited."""
+LONGEST_INTERVAL_S = 900
 SYNC_EVERY_S = 0.1
 CAPACITY, LOAD_CAPACITY = 20_000, 200_000
 REBOOT_S = (1.5, 4.0)
@@ -181,6 +183,7 @@ class Life:
         now_ms, speed = self._service_ms(), self._clock.speed
         for device in self.devices.values():
             device.arrays = speed > 1
+            device.interval_s = self._announced_s(speed)
         for name in self.mischief.chosen(self.devices, self._asked.faults.skew):
             self._skew_ms[name] = self.mischief.skew_ms()
         self._faults_at_ms = now_ms + round(FIRST_FAULTS_WALL_S * 1_000 * speed)
@@ -197,6 +200,13 @@ class Life:
                     self.on_connected(device)
         self.crowd.speaking = True
         return True
+
+    def _announced_s(self, speed: float) -> int:
+        """A load reports each connector in turn; a thin one takes longer than the interval that was asked for."""
+        asked = self._asked
+        instruments = sum(max(1, len(device.connectors)) for device in self._place.devices.values())
+        round_s = ceil(instruments * speed / asked.rate_per_s) if asked.rate_per_s else 0
+        return min(LONGEST_INTERVAL_S, max(asked.interval_s, round_s))
 
     def _say(self, name: str, fields: dict[str, object], ts_ms: int) -> None:
         self.devices[name].say(fields, ts_ms + self._skew_ms.get(name, 0))

@@ -7,12 +7,15 @@ import signal
 import subprocess
 from collections import defaultdict
 
+import msgspec
 import pytest
 
 from ingest.enrolments import Enrolments
 from ingest.inventory import dump
 from ingest.ranges import Ranges
 from ingest.store_duckdb import DuckStore
+from lunchong.crowd_life import Asked, Life
+from simulators.publish import Credential
 from simulators.scenarios.neighbourhood import neighbourhood
 from tests.brokers import until
 from tests.processes import COMMAND, Server, environment, lunchong
@@ -85,6 +88,22 @@ def test_a_load_is_acknowledged_whole_and_each_piece_of_garbage_is_one_dead_lett
     assert (tmp_path / "dropped").read_text() == ""
     assert last["garbage"] > 20
     until(lambda: len(dead_letters(town) - before) == last["garbage"], 20)
+
+
+def test_a_thin_load_promises_no_report_sooner_than_it_comes():
+    who = {name: Credential(None, None, "mqtt://127.0.0.1:1") for name in PLACE.devices}
+    connectors = sum(max(1, len(device.connectors)) for device in PLACE.devices.values())
+
+    def announced(**asked) -> set[int]:
+        life = Life(PLACE, who, Asked(mqtt="mqtt://127.0.0.1:1", **asked), None)
+        life.on_notice(b'{"v":1,"online":true,"clock":%b}' % msgspec.json.encode(
+            {"wall0": "2026-11-22T04:00:00.000Z", "service0": "2026-11-22T04:00:00.000Z", "speed": 2.0}))  # fmt: skip
+        life.step()
+        life.close()
+        return {json.loads(device.status(0))["interval_s"] for device in life.devices.values()}
+
+    assert announced(rate_per_s=0.1) == {connectors * 20}
+    assert announced(rate_per_s=1000.0) == announced() == {60}
 
 
 def test_a_signal_ends_it_after_the_last_acks(town, tmp_path):
