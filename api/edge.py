@@ -17,6 +17,7 @@ log = logging.getLogger("lunchong.http")
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 MAX_BODY_BYTES = 64 * 1024
+LOGGED_PATH = 200
 SAFE_HEADERS = {
     "content-security-policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -81,4 +82,4 @@ class Edge:
         self._metrics.requests.labels(method, route, str(status)).inc()
         if took_s is not None:
             self._metrics.seconds.observe(took_s)
-        log.info("%s %s %d", method, quote(scope["path"]), status)
+        log.info("%s %s %d", method, quote(scope["path"])[:LOGGED_PATH], status)

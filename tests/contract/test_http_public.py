@@ -374,6 +374,13 @@ def test_where_somebody_asked_from_is_in_no_log(ask, caplog):
     ]
 
 
+def test_a_long_address_does_not_fill_the_log(ask, caplog):
+    caplog.set_level(logging.INFO)
+    ask(f"/{'a' * 50_000}")
+    [line] = [record.message for record in caplog.records if record.name == "lunchong.http"]
+    assert len(line) < 250
+
+
 def test_answers_carry_safe_headers_and_forbid_what_is_not_ours(ask):
     for path in ("/", "/api/v1/availability", "/nope", "/docs", "/static/page.js"):
         headers = ask(path).headers
