@@ -41,7 +41,11 @@ def main() -> NoReturn:
     try:
         code = app(standalone_mode=False)
     except typer.TyperException as error:
-        _fail(error.format_message(), UsageError.exit_code)
+        said = error.format_message()
+        if said.startswith("Usage: "):  # no command was named: this is the help
+            print(said, file=sys.stderr)
+            sys.exit(UsageError.exit_code)
+        _fail(said, UsageError.exit_code)
     except UserError as error:
         _fail(str(error), error.exit_code)
     except typer.Exit as ended:

@@ -60,6 +60,13 @@ def test_help_answers_without_loading_what_only_a_server_needs(lunchong):
         assert f"  {command} " in help_text
 
 
+@pytest.mark.parametrize("words", [[], ["device"], ["dead-letters"]])
+def test_without_a_command_the_help_is_shown_as_it_is(lunchong, words):
+    run = lunchong(*words)
+    assert run.returncode == 2
+    assert run.stderr.startswith("Usage: ")
+
+
 def test_init_makes_private_secrets_and_an_inventory_that_is_right(lunchong, place):
     for name in ("admin-token", "secret", "credentials.json"):
         assert stat.S_IMODE((place / name).stat().st_mode) == 0o600
