@@ -6,40 +6,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from ingest.facts import (
-    EVENT_COLUMNS,
-    KEY_COLUMNS,
-    PILE_COLUMNS,
-    STATION_COLUMNS,
-    Batch,
-    Cell,
-    DeadLetter,
-    Level,
-    Reading,
-    Row,
-    Session,
-    SkewMark,
-)
-
-__all__ = [
-    "EVENT_COLUMNS",
-    "KEY_COLUMNS",
-    "PILE_COLUMNS",
-    "STATION_COLUMNS",
-    "Batch",
-    "Cell",
-    "DeadLetter",
-    "HistoryPoint",
-    "Level",
-    "Reading",
-    "RollupRow",
-    "Row",
-    "Session",
-    "SessionPage",
-    "SkewMark",
-    "StoreUnavailable",
-    "TelemetryStore",
-]
+from ingest.facts import Batch, Cell, DeadLetter, Level, Reading, Session
 
 
 class HistoryPoint(Struct, frozen=True):

@@ -15,7 +15,7 @@ from typing import TypeVar
 
 import msgspec
 
-from ingest.store import DeadLetter
+from ingest.facts import DeadLetter
 from lunchong.data_folder import SOCKET
 from lunchong.errors import UsageError, UserError
 from lunchong.office import FOR_NOW, EnrolKind, Enrolled, Health, Office

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ingest.clock import rfc3339
-from ingest.store import DeadLetter
+from ingest.facts import DeadLetter
 from lunchong.errors import UserError
 from lunchong.office import Office
 

@@ -11,9 +11,10 @@ from ingest.assets import Inventory
 from ingest.broker import BrokerError
 from ingest.credentials import mosquitto_files
 from ingest.enrolments import EnrolmentError, Enrolments, write_broker_files
+from ingest.facts import DeadLetter
 from ingest.inventory import dump
 from ingest.messages import Condition
-from ingest.store import DeadLetter, StoreUnavailable, TelemetryStore
+from ingest.store import StoreUnavailable, TelemetryStore
 from lunchong.errors import UsageError, UserError
 from lunchong.settings import Settings
 

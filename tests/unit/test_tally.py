@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from ingest.facts import Batch, DeadLetter, Session
 from ingest.ranges import Ranges
-from ingest.store import Batch, DeadLetter, Session
 from ingest.store_duckdb import DuckStore
 from lunchong.range_files import SyncedRanges
 from lunchong.tally import read_ranges, tally
