@@ -14,7 +14,6 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from api.app import create_app
 from api.board import Board
 from api.context import ApiContext
 from api.feed import Feed
@@ -247,6 +246,8 @@ class Installation:
         return board, feed
 
     def _start_web(self, http: socket, feed: Feed) -> None:
+        from api.app import create_app  # a second of imports, in which devices are acknowledged already
+
         book = SqliteTroubleBook(self.folder.path / "trouble.db")
         self._stack.callback(book.close)
         self.desk = Desk(
