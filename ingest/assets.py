@@ -55,6 +55,8 @@ class Committee(Struct, frozen=True):
 
 
 class Compound(Struct, frozen=True):
+    """Where people live, in a section; `committee` speaks for it."""
+
     id: str
     name: Name
     section: str
@@ -73,6 +75,8 @@ class Window(Struct, frozen=True):
 
 
 class Site(Struct, frozen=True, kw_only=True):
+    """A place with piles or a station. All its piles together may draw `limit_kw`; None is no limit known."""
+
     id: str
     name: Name
     lat: float
@@ -93,6 +97,8 @@ class ConnectorSpec(Struct, frozen=True):
 
 
 class Device(Struct, frozen=True, kw_only=True):
+    """A pile or a station. A pile that hears nobody falls back to `fallback_kw` in all."""
+
     site: str
     id: str
     kind: DeviceKind

@@ -52,11 +52,15 @@ class Latest(Struct, frozen=True):
 
 
 class Noted(Struct, frozen=True):
+    """A condition that holds, and what shows it."""
+
     since_ms: int
     evidence: str
 
 
 class DeviceRecord(Struct):
+    """What is kept of a device over restarts. Counts are of all its boots."""
+
     site: str
     device: str
     order: list[str] = []

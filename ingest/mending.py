@@ -15,6 +15,8 @@ from ingest.sessions import Life, advance, measured
 
 
 class Mended(Struct, frozen=True):
+    """Sessions that came out otherwise than they are kept, and those that did not happen."""
+
     changed: list[Session]
     withdrawn: list[Session]
 

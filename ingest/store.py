@@ -10,12 +10,16 @@ from ingest.facts import Batch, Cell, DeadLetter, Level, Reading, Session
 
 
 class HistoryPoint(Struct, frozen=True):
+    """One step of a history, by its beginning."""
+
     at_ms: int
     values: dict[str, float | None]
     """Means over the step for instantaneous fields, the last value for counters."""
 
 
 class SessionPage(Struct, frozen=True):
+    """`next` is the cursor of the page after this one; None on the last."""
+
     items: list[Session]
     next: str | None
 
@@ -69,7 +73,8 @@ class TelemetryStore(Protocol):
                  start_ms: int | None = None, end_ms: int | None = None, cursor: str | None = None, limit: int = 100) -> SessionPage:  # fmt: skip
         """Sessions that started in [start_ms, end_ms), oldest first. A bad cursor raises ValueError."""
 
-    def open_sessions(self) -> list[Session]: ...
+    def open_sessions(self) -> list[Session]:
+        """Every session without an end, by start."""
 
     def sessions_after(self, site: str, device: str, since_ms: int) -> list[Session]:
         """Every session of a device that is open or ended at or after `since_ms`, by start."""
@@ -82,7 +87,8 @@ class TelemetryStore(Protocol):
 
     def rollups(
         self, level: Level, start_ms: int, end_ms: int, *, site: str | None = None, device: str | None = None
-    ) -> list[RollupRow]: ...
+    ) -> list[RollupRow]:
+        """Rows of the hours or days that begin in [start_ms, end_ms) and are whole, oldest first."""
 
     def stored(self, since_batch: tuple[str, int] | None = None) -> list[tuple[str, str, str, int, int, int]]:
         """(site, device, boot, lowest seq, highest seq, rows) of each unbroken run of seqs stored; of batches after
@@ -91,9 +97,12 @@ class TelemetryStore(Protocol):
     def dead_letters(self, *, limit: int = 100, after: str | None = None) -> list[DeadLetter]:
         """Newest first; `after` is the id of the last one seen."""
 
-    def purge_dead(self, ids: list[str] | None = None, before_ms: int | None = None) -> int: ...
+    def purge_dead(self, ids: list[str] | None = None, before_ms: int | None = None) -> int:
+        """Delete dead letters that are among `ids` and received before `before_ms`, where given; how many went."""
 
     def expire(self, before_ms: int) -> int:
-        """Delete raw rows older than `before_ms`; sessions, events and rollups stay."""
+        """Delete raw rows of the whole hours before `before_ms` that are rolled up; sessions, events and rollups stay.
+        How many rows went."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """End what is under way. Calls afterwards raise StoreUnavailable."""
