@@ -6,6 +6,7 @@ import json
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -93,26 +94,26 @@ class Running:
         said = {"v": 1, "boot": boot, "online": True, "ts": rfc3339(wall_ms()), "interval_s": 60, "last_seq": last_seq}
         self.device.publish(f"lunchong/v1/jn-01/{device}/status", json.dumps(said | {"boots": boots}), retain=True)
 
-    def heard(self, leaf: str, device: str = "pile-1") -> list[dict[str, object]]:
+    def heard(self, leaf: str, device: str = "pile-1") -> list[dict[str, Any]]:
         topic = f"lunchong/v1/jn-01/{device}/{leaf}"
         return [json.loads(m.payload) for m in self.reader.heard if m.topic == topic and m.payload]
 
-    def notices(self) -> list[dict[str, object]]:
+    def notices(self) -> list[dict[str, Any]]:
         return [json.loads(m.payload) for m in self.reader.heard if m.topic.endswith("service/ingest")]
 
-    def state(self, device: str = "pile-1") -> dict[str, object]:
+    def state(self, device: str = "pile-1") -> dict[str, Any]:
         return (self.heard("state", device) or [{}])[-1]
 
-    def connector(self) -> dict[str, object]:
+    def connector(self) -> dict[str, Any]:
         connectors = self.state().get("connectors")
         return connectors[0] if isinstance(connectors, list) and connectors else {}
 
     def acked(self, boot: str = "boot-a") -> set[int]:
         acks = [ack for ack in self.heard("ack") if ack["boot"] == boot]
-        return {seq for ack in acks for lo, hi in ack["ranges"] for seq in range(lo, hi + 1)}  # type: ignore[attr-defined]
+        return {seq for ack in acks for lo, hi in ack["ranges"] for seq in range(lo, hi + 1)}
 
     def conditions(self) -> set[str]:
-        return {str(c["code"]) for c in self.state().get("conditions", [])}  # type: ignore[attr-defined]
+        return {str(c["code"]) for c in self.state().get("conditions", [])}
 
     def stored(self) -> int:
         self.worker.wait_drained(5.0)
@@ -136,7 +137,7 @@ def test_what_a_pile_says_is_acknowledged_shown_and_stored(running: Running) -> 
     until(lambda: running.connector().get("power_kw") == 7.0)
     connector = running.connector()
     assert connector["state"] == "charging"
-    assert connector["session"]["energy_kwh"] == 1.5  # type: ignore[index]
+    assert connector["session"]["energy_kwh"] == 1.5
     assert "K7Q2" not in json.dumps([m.payload for m in running.reader.heard if m.topic.endswith(("state", "session"))])
     assert running.stored() == 3
 
@@ -154,10 +155,10 @@ def test_a_session_is_told_as_it_opens_ends_and_closes(running: Running) -> None
 def test_a_station_shows_the_latest_of_each_instrument(running: Running) -> None:
     running.say(1, device="station-1", kind="climate", indoor_c=27.1, indoor_rh_pct=58)
     running.say(2, device="station-1", kind="amenity", name="water", ok=False, note="<b>leaks</b>")
-    until(lambda: "amenities" in running.state("station-1").get("station", {}))  # type: ignore[operator]
+    until(lambda: "amenities" in running.state("station-1").get("station", {}))
     station = running.state("station-1")["station"]
-    assert station["climate"]["indoor_c"] == 27.1  # type: ignore[index]
-    assert station["amenities"]["water"]["note"] == "<b>leaks</b>"  # type: ignore[index]
+    assert station["climate"]["indoor_c"] == 27.1
+    assert station["amenities"]["water"]["note"] == "<b>leaks</b>"
 
 
 def test_smoke_is_told_at_once_and_keeps_its_beginning(running: Running) -> None:
@@ -165,11 +166,11 @@ def test_smoke_is_told_at_once_and_keeps_its_beginning(running: Running) -> None
     until(lambda: running.state())
     running.say(2, kind="smoke", alarm=True, temp_c=70)
     until(lambda: "smoke" in running.conditions(), within_s=0.9)
-    [first] = running.state()["conditions"]  # type: ignore[misc]
+    [first] = running.state()["conditions"]
     running.say(3, kind="smoke", alarm=True, temp_c=80)
     until(lambda: "80" in json.dumps(running.state()["conditions"]))
-    [later] = running.state()["conditions"]  # type: ignore[misc]
-    assert later["since"] == first["since"]  # type: ignore[has-type]
+    [later] = running.state()["conditions"]
+    assert later["since"] == first["since"]
 
 
 def test_a_restart_goes_on_where_it_stood(running: Running) -> None:
@@ -179,8 +180,8 @@ def test_a_restart_goes_on_where_it_stood(running: Running) -> None:
     before = running.state()
     running.restart()
     until(lambda: running.state()["rev"] != before["rev"])
-    assert running.state()["rev"] > before["rev"]  # type: ignore[operator]
-    assert running.connector()["session"] == before["connectors"][0]["session"]  # type: ignore[index]
+    assert running.state()["rev"] > before["rev"]
+    assert running.connector()["session"] == before["connectors"][0]["session"]
     running.meter(2, 50.0)
     running.meter(3, 53.0)
     until(lambda: running.connector().get("energy_kwh") == 53.0)
