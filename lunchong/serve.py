@@ -190,7 +190,7 @@ class Installation:
             inventory = self._file.read()
         except InventoryMistakes as error:
             self.inventory_mistakes = error.mistakes
-            log.error("the inventory has mistakes now; the one before stays in use:\n%s", error)  # noqa: TRY400
+            log.error("the inventory has mistakes now; the one before stays in use:\n%s", error)  # noqa: TRY400 - lines of the file, no trace
             return
         self.inventory_mistakes = []
         self._use(inventory)
