@@ -47,7 +47,9 @@ class EmbeddedBroker:
     def __init__(self, folder: Path, listen: tuple[str, int], *, tls: tuple[Path, Path] | None = None) -> None:
         host, port = listen
         if tls is None and not _is_loopback(host):
-            raise BrokerError(f"the broker may not listen on {host} without TLS: set MQTT_TLS_CERT and MQTT_TLS_KEY")
+            raise BrokerError(
+                f"the broker may not listen on {host} without TLS: set LUNCHONG_MQTT_TLS_CERT and LUNCHONG_MQTT_TLS_KEY"
+            )
         self.listen = (host, port or _free_port(host))
         self.tls = tls
         self.store_dir = folder / "store"
@@ -306,5 +308,6 @@ def _check_port(listen: tuple[str, int]) -> None:
         _bound(host, port).close()
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            raise PortInUse(f"port {port} on {host} is in use: stop the other program or set MQTT_LISTEN") from None
+            hint = "stop the other program or set LUNCHONG_MQTT_LISTEN"
+            raise PortInUse(f"port {port} on {host} is in use: {hint}") from None
         raise BrokerError(f"the broker cannot listen on {host}:{port}: {error.strerror}") from None
