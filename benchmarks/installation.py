@@ -55,11 +55,12 @@ class Installation(NamedTuple):
     pid: int
     gateways: list[Gateway]
 
-    def metric(self, name: str) -> float:
-        """The sum of a metric over its labels; `received` of `lunchong_device_messages_total` is asked by its label."""
+    def metric(self, name: str, **labels: str) -> float:
+        """The sum of a metric over all that carry these labels."""
+        wanted = "".join(f'(?=.*{label}="{value}")' for label, value in labels.items())
         with urlopen(f"{self.http}/metrics", timeout=10) as answer:
             text = answer.read().decode()
-        return sum(float(value) for value in re.findall(rf"^{name}(?:{{.*}})? (\S+)$", text, re.MULTILINE))
+        return sum(float(value) for value in re.findall(rf"^{name}{wanted}(?:{{.*}})? (\S+)$", text, re.MULTILINE))
 
     def cpu_s(self) -> float:
         """Processor seconds of the process so far, its child (the broker) left out."""

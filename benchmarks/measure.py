@@ -15,7 +15,8 @@ from benchmarks.installation import CONNECTORS, PILES_PER_SITE, Gateway, Install
 from benchmarks.line import Line
 from ingest.clock import parse_rfc3339, rfc3339
 from ingest.codec import decode_ack
-from ingest.topics import device_topic
+from ingest.ranges import Ranges
+from ingest.topics import device_topic, split_topic
 
 MESSAGES_PER_PILE = 400
 IN_FLIGHT_PER_GATEWAY = 10_000
@@ -36,6 +37,7 @@ class Site:
         self.boot = secrets.token_hex(8)
         self.piles = [f"{gateway.site}/pile-{number:03d}" for number in range(PILES_PER_SITE)]
         self.acked = 0
+        self._covered = {pile: Ranges() for pile in self.piles}
         self.seqs = dict.fromkeys(self.piles, 0)
         self.line = Line(mqtt, gateway.username, gateway.password, secrets.token_hex(8))
         self.line.subscribe(device_topic(f"{gateway.site}/+", "ack"))
@@ -61,8 +63,13 @@ class Site:
         ]
 
     def listen(self, within_s: float) -> None:
-        for _topic, payload in self.line.listen(within_s):
-            self.acked += sum(hi - lo + 1 for lo, hi in decode_ack(payload).ranges)
+        for topic, payload in self.line.listen(within_s):
+            name, _leaf = split_topic(topic) or ("", "")
+            covered = self._covered[name]
+            before = covered.count
+            for lo, hi in decode_ack(payload).ranges:
+                covered.add_range(lo, hi)
+            self.acked += covered.count - before
 
 
 def throughput(installation: Installation) -> Throughput:
@@ -86,6 +93,9 @@ def throughput(installation: Installation) -> Throughput:
         time.sleep(0.05)
         _in_time(began_s)
     took_s = time.monotonic() - began_s
+    received = installation.metric("lunchong_device_messages_total", outcome="received")
+    if received != total:
+        raise RuntimeError(f"{received:.0f} messages were received, {total} were said")
     used_s = installation.cpu_s() - cpu_s
     for site in sites:
         site.line.close()
