@@ -6,7 +6,8 @@
 Without `--mqtt` an installation of its own is started in the data folder, which must hold no facts yet: one site, a
 pile for each station of the file, service time driven by the messages, raw facts kept for ever. At the end its charging
 sessions are compared with the file's. `--mqtt` lives the file at another installation, whose inventory holds those
-piles and whose facts are kept for ever (`LUNCHONG_RETENTION_DAYS` 0), because these are old ones; then nothing is compared.
+piles and whose facts are kept for ever (`LUNCHONG_RETENTION_DAYS` 0), because these are old ones; then nothing is
+compared.
 
 With `--as-fast-as-acked` the piles go on as soon as what they said is acknowledged; else at `--speed` times the wall.
 With `--json` the last line of standard output is one JSON object, and nothing else is printed there:

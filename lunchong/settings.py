@@ -175,7 +175,8 @@ def _settled(said: Said) -> Settings:
         raise SettingsError(f"{PREFIX}MQTT_TLS_CERT and {PREFIX}MQTT_TLS_KEY go together: set both or none")
     if said.mqtt_url == EMBEDDED and said.mqtt_tls_cert is None and not _is_loopback(host):
         raise SettingsError(
-            f"{PREFIX}MQTT_LISTEN {said.mqtt_listen} is beyond loopback: set {PREFIX}MQTT_TLS_CERT and {PREFIX}MQTT_TLS_KEY"
+            f"{PREFIX}MQTT_LISTEN {said.mqtt_listen} is beyond loopback:"
+            f" set {PREFIX}MQTT_TLS_CERT and {PREFIX}MQTT_TLS_KEY"
         )
     values = said.model_dump()
     values["mqtt_listen"] = (host, int(port))
