@@ -33,6 +33,8 @@ from ingest.topics import split_topic
 
 log = logging.getLogger(__name__)
 
+INTERNAL_ERROR = "internal_error"
+
 
 class Pipeline:
     """The memory of every device, and the draft of the next commit. Used by one thread at a time."""
@@ -227,7 +229,7 @@ class Pipeline:
                     urgent |= self._take_message(memory, message, device, now)
                 except Exception:
                     log.exception("a message of %s could not be taken; it goes to the dead letters", name)
-                    unfit = "internal_error"
+                    unfit = INTERNAL_ERROR
             if unfit is not None:
                 refused.append(_refusal(unfit, message))
         for bad in refused:
@@ -282,7 +284,8 @@ class Pipeline:
         if bad.boot is None or bad.seq is None:
             return
         boot, _known = memory.boot(bad.boot)
-        if self._draft.remember(memory, memory.name, boot, bad.boot, bad.seq) and memory.record.lives:
+        new = self._draft.remember(memory, memory.name, boot, bad.boot, bad.seq)
+        if memory.record.lives and (new or bad.reason == INTERNAL_ERROR):
             self._draft.keep_sessions(arrive(memory, boot, bad.seq, None))
 
     def _check_first(self, memory: DeviceMemory, message: Telemetry, now: Now) -> None:
