@@ -350,7 +350,7 @@ def test_an_error_of_ours_elsewhere_loses_nothing(running: Running, monkeypatch:
     for seq in range(2, 12):
         running.meter(seq, 10.0 + seq)
     until(lambda: running.stored() == 11, within_s=20)
-    assert running.acked() == set(range(1, 12))
+    until(lambda: running.acked() == set(range(1, 12)))
 
 
 def test_the_will_of_an_old_boot_puts_no_device_offline(running: Running) -> None:
