@@ -26,7 +26,7 @@ def arrive(memory: DeviceMemory, boot: str, seq: int, said: Reading | None) -> l
     if boot == record.at_boot and seq == record.next_seq:
         record.next_seq += 1
         changed = _live(memory, said) if said is not None else []
-        if record.waiting:
+        if memory.behind:
             memory.stuck_ms = None
             changed += _drain(memory)
         return changed
@@ -36,7 +36,6 @@ def arrive(memory: DeviceMemory, boot: str, seq: int, said: Reading | None) -> l
         _mend_from(memory, boot, seq)
     else:
         memory.waiting.setdefault(boot, {})[seq] = said
-        record.waiting = True
     return []
 
 
@@ -73,7 +72,6 @@ def _drain(memory: DeviceMemory) -> list[Session]:
                 changed += _live(memory, said)
     if queue is not None and not queue:
         del memory.waiting[record.at_boot or ""]
-    record.waiting = bool(memory.waiting)
     return changed
 
 
@@ -121,7 +119,6 @@ def _next_boot(memory: DeviceMemory) -> None:
             record.at_boot, record.next_seq = name, 1
             return
     memory.waiting.clear()
-    record.waiting = False
 
 
 def _live(memory: DeviceMemory, said: Reading) -> list[Session]:

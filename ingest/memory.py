@@ -72,7 +72,6 @@ class DeviceRecord(Struct):
     next_seq: int = 1
     """The next message to derive from. What stands before is derived, or was passed as a hole."""
     lives: dict[int, Life] = {}
-    waiting: bool = False
     mend_from: tuple[str, int] | None = None
     """A passed hole was filled here: derive again from the last session closed before it."""
     latest: dict[str, Latest] = {}
@@ -108,6 +107,19 @@ class DeviceMemory(Struct):
     @property
     def name(self) -> str:
         return f"{self.record.site}/{self.record.device}"
+
+    @property
+    def behind(self) -> bool:
+        """Messages wait for a hole before them."""
+        return self.unfilled or bool(self.waiting)
+
+    def underived(self) -> bool:
+        """Whether anything was received beyond the place of derivation."""
+        at_boot = self.record.at_boot
+        if at_boot is None:
+            return False
+        later = self.record.order[self.place(at_boot) + 1 :]
+        return self.seen[at_boot].highest >= self.record.next_seq or any(self.seen[boot] for boot in later)
 
     def hold(self, code: str, now: Now, evidence: str | None) -> bool:
         """Hold a condition, or drop it where there is no evidence; True if that changed anything."""

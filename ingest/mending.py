@@ -80,7 +80,6 @@ def refill(memory: DeviceMemory, readings: Iterable[Reading]) -> None:
         if seqs:
             held = memory.waiting.get(boot, {})
             memory.waiting[boot] = {seq: said.get((boot, seq)) for seq in seqs} | held
-    record.waiting = bool(memory.waiting)
     memory.unfilled = False
 
 

@@ -61,17 +61,18 @@ class Pipeline:
 
     def _restore(self, kept: Kept) -> None:
         for record in kept.records:
-            memory = self.devices[f"{record.site}/{record.device}"] = DeviceMemory(record, unfilled=record.waiting)
+            memory = self.devices[f"{record.site}/{record.device}"] = DeviceMemory(record)
             for session in map(measured, record.lives.values()):
                 if session is not None:
                     self._open[session.id] = session
-            if record.waiting:
-                self._waiting.add(memory.name)
         for name, boot, lo, hi in kept.seen:
             self._memory(name).seen.setdefault(boot, Ranges()).add_range(lo, hi)
         for memory in self.devices.values():
             for boot in memory.record.order:
                 memory.seen.setdefault(boot, Ranges())
+            memory.unfilled = memory.underived()
+            if memory.unfilled:
+                self._waiting.add(memory.name)
 
     @property
     def empty(self) -> bool:
@@ -153,7 +154,7 @@ class Pipeline:
             self._draft.keep_sessions(settle(memory, now), urgent=memory)
             if before != (memory.record.at_boot, memory.record.next_seq):
                 self._draft.touch(memory)
-            if not memory.record.waiting:
+            if not memory.behind:
                 self._waiting.discard(name)
 
     def to_mend(self) -> list[DeviceMemory]:
@@ -170,7 +171,7 @@ class Pipeline:
                 self._draft.withdraw(session)
             self._draft.keep_sessions(mended.changed)
         memory.record.mend_from = None
-        if memory.record.waiting:
+        if memory.behind:
             self._waiting.add(memory.name)
         self._draft.touch(memory, urgent=True)
 
@@ -238,7 +239,7 @@ class Pipeline:
             self._heard(name, max(to_ms(message.ts) for message in messages))
         memory.hear(now)
         self._draft.touch(memory, urgent=urgent)
-        if memory.record.waiting:
+        if memory.behind:
             self._waiting.add(name)
         return count
 
@@ -308,7 +309,7 @@ class Pipeline:
         if mark is not None:
             self._draft.skewed.append(mark)
         self._draft.touch(memory, urgent=True)
-        if memory.record.waiting:
+        if memory.behind:
             self._waiting.add(name)
 
 

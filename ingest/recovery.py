@@ -95,7 +95,6 @@ def _derive_whole(memory: DeviceMemory, device: Device, store: TelemetryStore) -
     record.next_seq = memory.seen[record.at_boot].highest + 1
     record.mend_from = (record.order[0], 0)
     memory.waiting.clear()
-    record.waiting = False
     memory.unfilled = False
 
 

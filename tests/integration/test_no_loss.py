@@ -298,6 +298,24 @@ def test_whatever_happens_each_acknowledged_message_is_stored_once_and_sessions_
     run_state_machine_as_test(Disturbed, settings=RUN)
 
 
+def test_what_waited_for_a_hole_is_derived_although_ingest_was_killed_twice(tmp_path: Path) -> None:
+    pile, store = Pile(), FakeStore()
+    for _word in range(5):
+        pile.say(1, 0, metered=False)
+    ingest = Ingest(tmp_path, pile, store)
+    for messages in (pile.said[4:], pile.said):
+        for message in messages:
+            ingest.hear(TELEMETRY, encode(message))
+        ingest.commit()
+        ingest.kill()
+    ingest.mend()
+    ingest.pass_time(1)
+    ingest.commit()
+    ingest.drain()
+    assert [told(session) for session in store.kept_sessions.values()] == [told(s) for s in undisturbed(pile.said)]
+    ingest.spool.close()
+
+
 def _no_duplicate_memory(patch: pytest.MonkeyPatch) -> type[Ingest]:
     remember = Draft.remember
 
