@@ -285,7 +285,7 @@ def undisturbed(said: list[Telemetry]) -> list[Session]:
 
 
 RUN = settings(
-    max_examples=60,
+    max_examples=120,
     stateful_step_count=30,
     deadline=None,
     phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink],
