@@ -11,7 +11,7 @@ from threading import Condition, Lock
 import duckdb
 
 from ingest.duckdb_schema import SCHEMA, TABLES
-from ingest.store import StoreUnavailable
+from ingest.store import StoreUnavailable, StoreUnusable
 
 Cursor = duckdb.DuckDBPyConnection
 
@@ -36,10 +36,6 @@ _AWAY = (
     *_DEAD,
 )
 """Errors of the disk and of the memory: the same call may succeed later."""
-
-
-class StoreUnusable(Exception):
-    """The file cannot be used as it is; one line that says why and what to do."""
 
 
 class StoreLocked(StoreUnusable):

@@ -151,6 +151,6 @@ def dead_letters(cursor: Cursor, limit: int, after: str | None) -> list[DeadLett
 
 
 def count(cursor: Cursor, statement: str, values: Mapping[str, object] | Sequence[object]) -> int:
-    """Run a DELETE or UPDATE; how many rows it touched."""
+    """The one number that a statement answers: of a DELETE or UPDATE, how many rows it touched."""
     [(rows,)] = cursor.execute(statement, values).fetchall()
     return int(rows)

@@ -52,11 +52,18 @@ class StoreUnavailable(Exception):
         self.retry_s = retry_s
 
 
+class StoreUnusable(Exception):
+    """The store cannot be used as it is; one line that says why and what to do."""
+
+
 class TelemetryStore(Protocol):
     """Where facts are kept. Safe to call from several threads; a method either did all it says or raises."""
 
-    def write(self, batch: Batch) -> None:
-        """Store a batch once: a `no` at or below `drained(batch.spool)` is skipped. Raises StoreUnavailable."""
+    def write(self, batch: Batch) -> list[DeadLetter]:
+        """Store a batch once, however often it is given. Raises StoreUnavailable.
+
+        Returns the dead letters, kept already, of those messages that the store refuses for good.
+        """
 
     def drained(self, spool: str) -> int:
         """The number of the last batch stored of that spool; 0 before the first."""
@@ -91,11 +98,15 @@ class TelemetryStore(Protocol):
         """Rows of the hours or days that begin in [start_ms, end_ms) and are whole, oldest first."""
 
     def stored(self, since_batch: tuple[str, int] | None = None) -> list[tuple[str, str, str, int, int, int]]:
-        """(site, device, boot, lowest seq, highest seq, rows) of each unbroken run of seqs stored; of batches after
-        `since_batch` (spool, no) where given. Rows above hi − lo + 1 are duplicates."""
+        """(site, device, boot, lowest seq, highest seq, rows) of each unbroken run of seqs stored. Of batches after
+        `since_batch` (spool, no) where given and where the store knows its rows by batch, else of all. Rows above
+        hi − lo + 1 are duplicates."""
 
     def dead_letters(self, *, limit: int = 100, after: str | None = None) -> list[DeadLetter]:
         """Newest first; `after` is the id of the last one seen."""
+
+    def count_dead(self) -> int:
+        """How many dead letters there are."""
 
     def purge_dead(self, ids: list[str] | None = None, before_ms: int | None = None) -> int:
         """Delete dead letters that are among `ids` and received before `before_ms`, where given; how many went."""

@@ -35,12 +35,12 @@ class DuckStore:
         with self._file.reading() as cursor:
             self._dirty = DirtyHours(cursor)
 
-    def write(self, batch: Batch) -> None:
+    def write(self, batch: Batch) -> list[DeadLetter]:
         marked: set[Mark] = set()
         with self._file.writing(lambda: self._dirty.remember(marked)) as cursor:
             drained = reads.drained(cursor, batch.spool)
             if drained is not None and batch.no <= drained:
-                return
+                return []
             for table, rows in (("pile", batch.pile), ("station", batch.station), ("event", batch.event)):
                 _append(cursor, table, [(batch.spool, batch.no, *row) for row in rows])
             _replace(cursor, "session", batch.sessions, batch.withdrawn)
@@ -51,6 +51,7 @@ class DuckStore:
                 cursor.execute("INSERT INTO spool VALUES (?, ?)", [batch.spool, batch.no])
             else:
                 cursor.execute("UPDATE spool SET drained = ? WHERE id = ?", [batch.no, batch.spool])
+        return []
 
     def drained(self, spool: str) -> int:
         with self._file.reading() as cursor:
@@ -107,6 +108,10 @@ class DuckStore:
     def dead_letters(self, *, limit: int = 100, after: str | None = None) -> list[DeadLetter]:
         with self._file.reading() as cursor:
             return reads.dead_letters(cursor, limit, after)
+
+    def count_dead(self) -> int:
+        with self._file.reading() as cursor:
+            return reads.count(cursor, "SELECT count(*) FROM dead_letter", [])
 
     def purge_dead(self, ids: list[str] | None = None, before_ms: int | None = None) -> int:
         """Delete dead letters that are among `ids` and older than `before_ms`, where given; how many went."""

@@ -28,7 +28,7 @@ def office(settings: Settings) -> Iterator[Office]:
 
 
 def _desk(settings: Settings, ending: ExitStack) -> Desk:
-    from ingest.duckdb_file import StoreUnusable
+    from ingest.store import StoreUnusable
     from ingest.store_duckdb import DuckStore
 
     folder = DataFolder(settings.data_dir)

@@ -23,10 +23,10 @@ from ingest.assets import Inventory
 from ingest.broker import BrokerError, EmbeddedBroker
 from ingest.clock import rfc3339
 from ingest.credentials import nats_config
-from ingest.duckdb_file import StoreUnusable
 from ingest.enrolments import EnrolmentError, Enrolments, ServiceKey
 from ingest.messages import Condition
 from ingest.running import IngestSettings
+from ingest.store import StoreUnusable
 from ingest.store_duckdb import DuckStore
 from ingest.workdays import is_workday
 from ingest.worker import IngestWorker

@@ -18,9 +18,9 @@ class FakeStore:
         self._readings: list[tuple[str, str, Reading]] = []
         self._drained: dict[str, int] = {}
 
-    def write(self, batch: Batch) -> None:
+    def write(self, batch: Batch) -> list[DeadLetter]:
         if batch.no <= self.drained(batch.spool):
-            return
+            return []
         for row in [*batch.pile, *batch.station, *batch.event]:
             self.rows[str(row[1]), str(row[2]), str(row[4]), int(row[5] or 0)] += 1
         for row in batch.pile:
@@ -35,6 +35,7 @@ class FakeStore:
         for letter in batch.revived:
             self.dead.pop(letter, None)
         self._drained[batch.spool] = batch.no
+        return []
 
     def drained(self, spool: str) -> int:
         return self._drained.get(spool, 0)

@@ -335,6 +335,7 @@ def test_dead_letters_come_newest_first_and_page_by_page(store, spool):
     first = store.dead_letters(limit=2)
     rest = store.dead_letters(after=first[-1].id)
     assert first + rest == letters[::-1]
+    assert store.count_dead() == 5
 
 
 def test_the_same_bytes_again_raise_the_count(store, spool):

@@ -14,9 +14,10 @@ import duckdb
 import pytest
 
 from ingest import duckdb_reads
-from ingest.duckdb_file import DuckFile, StoreLocked, StoreTooNew, StoreUnusable
+from ingest.duckdb_file import DuckFile, StoreLocked, StoreTooNew
 from ingest.duckdb_rollup import DirtyHours
 from ingest.duckdb_schema import SCHEMA
+from ingest.store import StoreUnusable
 from ingest.store_duckdb import DuckStore
 from ingest.tied import tied
 from tests.stores import HOUR_MS, NINE_MS, Spool, meter

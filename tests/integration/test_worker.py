@@ -12,7 +12,7 @@ import pytest
 
 from ingest.assets import ConnectorSpec, Device, Inventory, Name, Site
 from ingest.clock import Now, ServiceClock, rfc3339
-from ingest.facts import Batch
+from ingest.facts import Batch, DeadLetter
 from ingest.running import IngestSettings
 from ingest.store import StoreUnavailable
 from ingest.store_duckdb import DuckStore
@@ -31,10 +31,10 @@ class AwayStore(DuckStore):
 
     away = False
 
-    def write(self, batch: Batch) -> None:
+    def write(self, batch: Batch) -> list[DeadLetter]:
         if self.away:
             raise StoreUnavailable("the store is away", retry_s=0.05)
-        super().write(batch)
+        return super().write(batch)
 
 
 class Running:
