@@ -28,8 +28,8 @@ def office(settings: Settings) -> Iterator[Office]:
 
 
 def _desk(settings: Settings, ending: ExitStack) -> Desk:
-    from ingest.store import StoreUnusable
-    from ingest.store_duckdb import DuckStore
+    from ingest.store import StoreUnusable, TelemetryStore
+    from lunchong.stores import open_store
 
     folder = DataFolder(settings.data_dir)
     folder.hold()
@@ -37,9 +37,9 @@ def _desk(settings: Settings, ending: ExitStack) -> Desk:
     inventory = InventoryFile(settings.inventory)
     enrolments = Enrolments(folder.path / "credentials.json")
 
-    def store() -> DuckStore:
+    def store() -> TelemetryStore:
         try:
-            opened = DuckStore(folder.path / "facts.duckdb", settings.timezone)
+            opened = open_store(settings)
         except StoreUnusable as error:
             raise UserError(str(error)) from None
         ending.callback(opened.close)

@@ -26,19 +26,19 @@ from ingest.credentials import nats_config
 from ingest.enrolments import EnrolmentError, Enrolments, ServiceKey
 from ingest.messages import Condition
 from ingest.running import IngestSettings
-from ingest.store import StoreUnusable
-from ingest.store_duckdb import DuckStore
+from ingest.store import StoreUnavailable, StoreUnusable
 from ingest.workdays import is_workday
 from ingest.worker import IngestWorker
 from lunchong.control import bound_socket
 from lunchong.data_folder import READY, SOCKET, DataFolder
-from lunchong.errors import UsageError, UserError
+from lunchong.errors import UserError
 from lunchong.inventory_file import InventoryFile, InventoryMistakes
 from lunchong.jobs import Jobs
 from lunchong.live_clock import wall_ms
 from lunchong.office import Desk, Health, every_id, write_acl
 from lunchong.settings import EMBEDDED, Settings
 from lunchong.stopping import asked_to_stop
+from lunchong.stores import open_store
 from lunchong.timing import BY_THE_WALL, KEEP_EVERY_S, Timing, keep_clock, start_clock
 from lunchong.web import Web, bound_port, office_app
 
@@ -54,8 +54,6 @@ class Installation:
     """Everything but the street. Enter it to start; raises UserError, with nothing left running, when it cannot."""
 
     def __init__(self, settings: Settings, timing: Timing = BY_THE_WALL) -> None:
-        if settings.store != "duckdb":
-            raise UsageError("InfluxDB is not built yet: set LUNCHONG_STORE=duckdb")
         self.settings, self.timing = settings, timing
         self.ended = threading.Event()
         """Set when HTTP ended by itself."""
@@ -69,7 +67,7 @@ class Installation:
             with self._stack:
                 self._start()
                 self._stack = self._stack.pop_all()
-        except (BrokerError, EnrolmentError, StoreUnusable, BookUnavailable, OSError) as error:
+        except (BrokerError, EnrolmentError, StoreUnavailable, StoreUnusable, BookUnavailable, OSError) as error:
             raise UserError(str(error)) from None
         return self
 
@@ -91,7 +89,7 @@ class Installation:
         self.enrolments = Enrolments(self.folder.path / "credentials.json")
         keys = {name: self.enrolments.service(name) for name in ("ingest", "api")}
         self.broker = self._start_broker()
-        self.store = DuckStore(self.folder.path / "facts.duckdb", settings.timezone)
+        self.store = open_store(settings)
         ending.callback(self.store.close)
         self.worker = self._start_worker(keys["ingest"])
         self.board, feed = self._start_feed(keys["api"])

@@ -12,6 +12,7 @@ from lunchong.errors import UserError
 from lunchong.inventory_file import InventoryFile
 from lunchong.office import write_acl
 from lunchong.settings import Settings
+from lunchong.stores import prepare_store
 
 SERVICES = ("ingest", "api")
 EXAMPLE = """\
@@ -65,6 +66,8 @@ def set_up(settings: Settings) -> Iterator[str]:
             yield f"example      {settings.inventory}: write your own"
         found = InventoryFile(settings.inventory).read()
         yield f"inventory    {settings.inventory}, {len(found.devices)} devices"
+        for line in prepare_store(settings, retention_days=settings.retention_days):
+            yield f"influxdb     {line}"
         if settings.mqtt_acl_dir:
             write_acl(settings, enrolments, found)
             yield f"mosquitto    {settings.mqtt_acl_dir / 'lunchong.conf'}, to be included in its own"

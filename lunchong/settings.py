@@ -48,6 +48,12 @@ def _zone(value: str) -> str:
     return value
 
 
+def _http_url(value: str) -> str:
+    if not re.fullmatch(r"https?://[^\s@]+", value):
+        raise ValueError("must be http://HOST[:PORT] or https://HOST[:PORT]")
+    return value.rstrip("/")
+
+
 def _networks(value: str) -> str:
     for one in filter(None, value.split(",")):
         try:
@@ -79,10 +85,10 @@ class Said(BaseSettings):
     store: Literal["duckdb", "influxdb"] = Field(
         "duckdb", description="Where facts are kept. DuckDB is for the all-in-one process alone."
     )
-    influx_url: str | None = Field(None, description="InfluxDB's address.")
+    influx_url: Annotated[str, AfterValidator(_http_url)] | None = Field(None, description="InfluxDB's address.")
     influx_token: str | None = Field(None, description="InfluxDB's token.")
-    influx_org: str = Field("lunchong", description="InfluxDB's organisation.")
-    influx_bucket: str = Field("lunchong", description="Prefix of InfluxDB's three buckets.")
+    influx_org: str = Field("lunchong", min_length=1, description="InfluxDB's organisation.")
+    influx_bucket: str = Field("lunchong", min_length=1, description="Prefix of InfluxDB's three buckets.")
     ledger_url: str | None = Field(
         None, description="SQLAlchemy address of the ledger; SQLite in `DATA_DIR` if not set."
     )
@@ -178,6 +184,9 @@ def _settled(said: Said) -> Settings:
             f"{PREFIX}MQTT_LISTEN {said.mqtt_listen} is beyond loopback:"
             f" set {PREFIX}MQTT_TLS_CERT and {PREFIX}MQTT_TLS_KEY"
         )
+    if said.store == "influxdb" and (lacking := [n for n in ("influx_url", "influx_token") if not getattr(said, n)]):
+        names = " and ".join(f"{PREFIX}{name.upper()}" for name in lacking)
+        raise SettingsError(f"{PREFIX}STORE is influxdb: set {names} too")
     values = said.model_dump()
     values["mqtt_listen"] = (host, int(port))
     values["trusted_proxies"] = tuple(one.strip() for one in said.trusted_proxies.split(",") if one.strip())

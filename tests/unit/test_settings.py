@@ -47,9 +47,27 @@ def test_an_option_beats_the_environment_which_beats_the_file_which_beats_the_de
 
 
 def test_the_file_beside_the_data_is_read_also_when_the_environment_names_the_folder(monkeypatch, tmp_path):
-    (tmp_path / "lunchong.toml").write_text("store = 'influxdb'\n")
+    (tmp_path / "lunchong.toml").write_text("influx_org = 'quarter'\n")
     monkeypatch.setenv("LUNCHONG_DATA_DIR", str(tmp_path))
-    assert read().store == "influxdb"
+    assert read().influx_org == "quarter"
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({}, "LUNCHONG_STORE is influxdb: set LUNCHONG_INFLUX_URL and LUNCHONG_INFLUX_TOKEN too"),
+        ({"influx_url": "http://localhost:8086"}, "LUNCHONG_STORE is influxdb: set LUNCHONG_INFLUX_TOKEN too"),
+        ({"influx_url": "localhost:8086"}, "must be http://HOST[:PORT] or https://HOST[:PORT], not 'localhost:8086'"),
+    ],
+)
+def test_influxdb_needs_an_address_and_a_token(given, said):
+    assert said in refused(options={"store": "influxdb", **given})
+
+
+def test_influxdb_is_three_settings():
+    settings = read(options={"store": "influxdb", "influx_url": "http://localhost:8086/", "influx_token": "t"})
+    assert (settings.influx_url, settings.influx_token) == ("http://localhost:8086", "t")
+    assert (settings.influx_org, settings.influx_bucket) == ("lunchong", "lunchong")
 
 
 def test_proxies_and_listen_addresses_are_taken_apart(monkeypatch):
