@@ -9,6 +9,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from tests import influx
 from tests.brokers import Broker, Mosquitto, Nats, mosquitto_program
 
 KINDS = ["nats", "mosquitto"]
@@ -44,3 +45,17 @@ def broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Broker]:
 def shared_broker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     """The same for a whole module, for tests that leave it as it was."""
     yield from _run(request.param, tmp_path_factory.mktemp("broker") / request.param)
+
+
+@pytest.fixture(scope="session")
+def influx_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[influx.Server]:
+    """A real InfluxDB for the whole run. Skips, or fails where REQUIRE_INFLUXD=1, when there is none."""
+    with influx.some_server(tmp_path_factory.mktemp("influxd")) as server:
+        yield server
+
+
+@pytest.fixture
+def influx_prefix(influx_server: influx.Server) -> Iterator[str]:
+    """The prefix of three empty buckets of the test's own."""
+    with influx.fresh_buckets(influx_server) as prefix:
+        yield prefix
