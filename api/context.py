@@ -19,7 +19,7 @@ SHANGHAI = ZoneInfo("Asia/Shanghai")
 class ApiContext:
     """Clocks are functions: `service_ms` in milliseconds since 1970, `mono_s` for technical time-outs.
 
-    `ingest` is None where ingest runs in another process, `commands` where nothing may be sent to devices.
+    `ingest` is None where nothing tells of it, `commands` where nothing may be sent to devices.
     `trusted_proxies` are addresses or networks whose X-Forwarded-For is believed.
     """
 

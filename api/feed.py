@@ -10,15 +10,19 @@ from threading import Lock
 
 from api.board import Board
 from ingest.codec import BadPayload, decode_result, encode
-from ingest.messages import AnyCommand, CommandResult
+from ingest.messages import AnyCommand, CommandResult, ServiceNotice
 from ingest.mqtt import Bus, Inbound
-from ingest.topics import ROOT, device_topic, split_topic
+from ingest.topics import ROOT, device_topic, service_topic, split_topic
 
+OFFLINE = (service_topic("api"), encode(ServiceNotice(v=1, online=False)), 1, True)
 SUBSCRIPTIONS = ((f"{ROOT}/+/+/state", 1), (f"{ROOT}/service/+", 1), (f"{ROOT}/+/+/cmd/result", 1))
 
 
 class Feed:
-    """One connection to the bus, under an account of its own. Feeds `board`, and is the way of commands to devices."""
+    """One connection to the bus, under an account of its own. Feeds `board`, and is the way of commands to devices.
+
+    `notice` is what the API says of itself on `service/api`, where it is a process of its own.
+    """
 
     def __init__(
         self,
@@ -31,8 +35,9 @@ class Feed:
         wall: Callable[[], int],
         ca_file: Path | None = None,
         pinned_cert: Path | None = None,
+        notice: Callable[[], ServiceNotice] | None = None,
     ) -> None:
-        self._board = board
+        self._board, self._notice = board, notice
         self._lock = Lock()
         self._waiting: dict[tuple[str, str], Future[CommandResult]] = {}
         self._bus = Bus(
@@ -42,12 +47,12 @@ class Feed:
             password=password,
             subscriptions=SUBSCRIPTIONS,
             on_message=self._on_message,
-            on_connect=lambda: board.link(True),
+            wall=wall,
+            on_connect=self._connected,
             on_disconnect=lambda: board.link(False),
-            will=None,
+            will=OFFLINE if notice else None,
             persistent=False,
             manual_ack=False,
-            wall=wall,
             ca_file=ca_file,
             pinned_cert=pinned_cert,
         )
@@ -56,8 +61,13 @@ class Feed:
         self._bus.start()
 
     def stop(self) -> None:
-        self._bus.stop()
+        self._bus.stop(OFFLINE if self._notice else None)
         self._board.link(False)
+
+    def tell(self) -> None:
+        """Say on `service/api` how we are."""
+        if self._notice:
+            self._bus.publish(service_topic("api"), encode(self._notice()), 1, True)
 
     async def send(self, device: str, command: AnyCommand, timeout_s: float) -> CommandResult | None:
         """Publish a command to `SITE/DEVICE` and wait for its answer; None when none came in time."""
@@ -74,6 +84,10 @@ class Feed:
         finally:
             with self._lock:
                 del self._waiting[key]
+
+    def _connected(self) -> None:
+        self._board.link(True)
+        self.tell()
 
     def _on_message(self, message: Inbound) -> None:
         device = split_topic(message.topic)

@@ -79,14 +79,18 @@ class _Facts(Collector):
         return family
 
     def _ingest(self) -> Iterator[Metric]:
-        if self._ctx.ingest is None:
+        status = self._ctx.ingest.status() if self._ctx.ingest else None
+        accepting = status is not None and status.accepting
+        yield GaugeMetricFamily("lunchong_ingest_accepting", "1 while telemetry is taken", int(accepting))
+        yield self._conditions(status.conditions if status else ())
+        if status is None:
             return
-        status = self._ctx.ingest.status()
-        yield GaugeMetricFamily("lunchong_ingest_accepting", "1 while telemetry is taken", int(status.accepting))
         yield GaugeMetricFamily("lunchong_spool_rows", "Messages that wait for the store", status.spool_rows)
         yield GaugeMetricFamily("lunchong_spool_bytes", "Their size", status.spool_bytes)
         yield GaugeMetricFamily("lunchong_spool_age_seconds", "Age of the oldest, service time", status.spool_age_s)
-        yield self._conditions(status.conditions)
+        yield from self._messages()
+
+    def _messages(self) -> Iterator[Metric]:
         messages = CounterMetricFamily(
             "lunchong_device_messages", "What became of each device's messages", labels=["site", "device", "outcome"]
         )
@@ -95,7 +99,7 @@ class _Facts(Collector):
             "Messages neither received nor explained yet",
             labels=["site", "device"],
         )
-        for account in self._ctx.ingest.accounts():
+        for account in (self._ctx.ingest.accounts() if self._ctx.ingest else None) or ():
             holes.add_metric([account.site, account.device], account.hole)
             for outcome in OUTCOMES:
                 messages.add_metric([account.site, account.device, outcome], getattr(account, outcome))

@@ -14,10 +14,10 @@ TroubleKind = Literal["broken", "blocked", "other"]
 
 
 class IngestView(Protocol):
-    """Ingest as staff see it, when it runs in this process."""
+    """Ingest as staff see it; None while it runs in another process and does not answer."""
 
-    def accounts(self) -> Sequence[DeviceAccount]: ...
-    def status(self) -> IngestStatus: ...
+    def accounts(self) -> Sequence[DeviceAccount] | None: ...
+    def status(self) -> IngestStatus | None: ...
 
 
 class Commands(Protocol):

@@ -86,11 +86,24 @@ class DeviceAnswer(Answer):
     rev: int | None
     clock_skew_s: float | None
     conditions: list[ConditionAnswer]
-    messages: Messages | None = Field(description="null where ingest runs in another process")
+    messages: Messages | None = Field(description="null: it never spoke, or ingest does not answer")
+
+
+class Spool(Answer):
+    """What ingest took and the store has not yet, of all devices together."""
+
+    rows: int
+    bytes: int
+    age_s: float = Field(description="Of the oldest, in service time")
+
+
+class OneDevice(DeviceAnswer):
+    spool: Spool | None = Field(description="null while ingest does not answer")
 
 
 class Devices(Answer):
     items: list[DeviceAnswer]
+    spool: Spool | None = Field(description="null while ingest does not answer")
 
 
 class HistoryPointAnswer(Answer):

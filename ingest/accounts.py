@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from msgspec import Struct
 
 from ingest.clock import rfc3339
+from ingest.conditions import device_conditions
 from ingest.memory import DeviceMemory
 from ingest.messages import Condition, Severity
 from ingest.spooling import Damage, SpoolSize
@@ -38,6 +39,7 @@ class DeviceAccount(Struct, frozen=True, kw_only=True):
     boots: int
     online: bool
     heard_ms: int | None
+    conditions: list[Condition] = []
 
 
 class IngestStatus(Struct, frozen=True, kw_only=True):
@@ -67,6 +69,7 @@ def account(memory: DeviceMemory) -> DeviceAccount:
         boots=len(record.order),
         online=record.online,
         heard_ms=record.heard_ms,
+        conditions=device_conditions(memory),
     )
 
 

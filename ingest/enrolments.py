@@ -88,6 +88,10 @@ class Enrolments:
         self._save()
         return True
 
+    def held(self, name: str) -> ServiceKey | None:
+        """The key of one of our own processes, where it has been made already."""
+        return self._services.get(name)
+
     def service(self, name: str) -> ServiceKey:
         """The key of one of our own processes, made when first asked for."""
         if name not in SERVICE_ACCESS:

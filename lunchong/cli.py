@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
@@ -91,21 +90,46 @@ def demo(
     play(Run(place, for_s, as_json), data_dir=data, config=config, port=port)
 
 
+Speed = Annotated[float, typer.Option(min=0.1, max=3600, help="Service seconds in a second of the wall.")]
+Driver = Annotated[Literal["wall", "messages"], typer.Option("--clock", help="What drives service time.")]
+
+
 @app.command()
-def serve(
-    speed: Annotated[float, typer.Option(min=0.1, max=3600, help="Service seconds in a second of the wall.")] = 1,
-    clock: Annotated[Literal["wall", "messages"], typer.Option(help="What drives service time.")] = "wall",
-    data: Data = None,
-    config: Config = None,
-) -> None:
+def serve(speed: Speed = 1, clock: Driver = "wall", data: Data = None, config: Config = None) -> None:
     """Broker, ingest, store and API in one process, for real or simulated devices outside it."""
     settings = _settings(data, config)
     from lunchong.logs import to_terminal
-    from lunchong.serve import serve as run
+    from lunchong.process import run
+    from lunchong.serve import Installation
     from lunchong.timing import Timing
 
     to_terminal()
-    run(settings, Timing(speed=speed, messages=clock == "messages"))
+    run(Installation(settings, Timing(speed=speed, messages=clock == "messages")))
+
+
+@app.command()
+def ingest(speed: Speed = 1, clock: Driver = "wall", data: Data = None, config: Config = None) -> None:
+    """Ingest alone, over InfluxDB and a broker of your own; `api` shows what it takes."""
+    settings = _settings(data, config)
+    from lunchong.ingest_process import IngestProcess
+    from lunchong.logs import to_terminal
+    from lunchong.process import run
+    from lunchong.timing import Timing
+
+    to_terminal()
+    run(IngestProcess(settings, Timing(speed=speed, messages=clock == "messages")))
+
+
+@app.command()
+def api(data: Data = None, config: Config = None) -> None:
+    """HTTP alone, beside `ingest` and on its data folder."""
+    settings = _settings(data, config)
+    from lunchong.api_process import ApiProcess
+    from lunchong.logs import to_terminal
+    from lunchong.process import run
+
+    to_terminal()
+    run(ApiProcess(settings))
 
 
 @app.command(context_settings=PASSED_ON)
@@ -270,19 +294,3 @@ def dead_letters_purge(ids: Ids = None, everything: All = False, data: Data = No
     chosen = _chosen(ids, everything)
     with office(_settings(data, config)) as desk:
         print(f"{desk.purge_dead(chosen, None)} deleted")
-
-
-def _apart(name: str) -> Callable[[], None]:
-    """A part as a process of its own: it needs a store that several processes can share."""
-
-    def refuse(data: Data = None, config: Config = None) -> None:
-        if _settings(data, config).store == "duckdb":
-            raise UsageError(f"DuckDB is for the all-in-one process alone: use `lunchong serve` instead of `{name}`")
-        raise UsageError(f"`{name}` on its own needs InfluxDB, which is not built yet: use `lunchong serve`")
-
-    refuse.__doc__ = f"The {name} alone; not with DuckDB, which is for `serve`."
-    return refuse
-
-
-for part in ("ingest", "api"):
-    app.command(part)(_apart(part))

@@ -18,9 +18,9 @@ import msgspec
 from ingest.facts import DeadLetter
 from lunchong.data_folder import SOCKET
 from lunchong.errors import UsageError, UserError
-from lunchong.office import FOR_NOW, EnrolKind, Enrolled, Health, Office
+from lunchong.office import FOR_NOW, EnrolKind, Enrolled, Health, IngestNow, Office
 
-METHODS = ("enroll", "dead_letters", "retry_dead", "purge_dead", "inventory_text", "health")
+METHODS = ("enroll", "dead_letters", "retry_dead", "purge_dead", "inventory_text", "health", "ingest")
 ANSWER_WITHIN_S = 30.0
 T = TypeVar("T")
 
@@ -39,8 +39,8 @@ def answer(office: Office, method: str, body: bytes) -> tuple[int, bytes]:
 class RemoteOffice:
     """The office of the server that runs on a data folder."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, answer_within_s: float = ANSWER_WITHIN_S) -> None:
+        self._folder, self._within_s = folder, answer_within_s
 
     def enroll(self, what: EnrolKind, site: str, name: str) -> Enrolled:
         return self._call("enroll", Enrolled, what=what, site=site, name=name)
@@ -60,6 +60,9 @@ class RemoteOffice:
     def health(self) -> Health | None:
         return self._call("health", Health)
 
+    def ingest(self) -> IngestNow | None:
+        return self._call("ingest", IngestNow)
+
     def _call(self, method: str, kind: type[T], **arguments: object) -> T:
         try:
             status, body = self._post(method, msgspec.json.encode(arguments))
@@ -75,7 +78,7 @@ class RemoteOffice:
 
     def _post(self, method: str, body: bytes) -> tuple[int, bytes]:
         with _short_path(self._folder) as path, socket.socket(socket.AF_UNIX) as line:
-            line.settimeout(ANSWER_WITHIN_S)
+            line.settimeout(self._within_s)
             line.connect(path)
             connection = http.client.HTTPConnection("lunchong")
             connection.sock = line

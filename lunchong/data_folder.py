@@ -16,7 +16,9 @@ from lunchong.errors import UserError
 ADMIN_TOKEN = "admin-token"
 CLOCK = "clock.json"
 LOCK = "lunchong.lock"
-READY = "ready.json"
+"""Held by whoever has the spool and the credentials: `serve`, `ingest`, or a command while neither runs."""
+API_LOCK = "api.lock"
+"""Held by whoever serves HTTP: `serve` or `api`."""
 SOCKET = "lunchong.sock"
 
 
@@ -29,7 +31,7 @@ class DataFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._lock: int | None = None
+        self._locks: list[int] = []
         try:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
             probe = path / f".probe-{os.getpid()}"
@@ -38,15 +40,16 @@ class DataFolder:
         except OSError as error:
             raise FolderError(f"cannot write to the data folder {path}: {error.strerror}") from None
 
-    def hold(self) -> None:
-        """Keep every other process off this folder until `release` or the end of this one."""
-        try:
-            self._lock = self._locked()
-        except OSError as error:
-            raise FolderError(f"cannot write {self.path / LOCK}: {error.strerror}") from None
+    def hold(self, *names: str) -> None:
+        """Keep every other process off this folder, or off what these locks stand for, until `release` or our end."""
+        for name in names or (LOCK,):
+            try:
+                self._locks.append(self._locked(name))
+            except OSError as error:
+                raise FolderError(f"cannot write {self.path / name}: {error.strerror}") from None
 
-    def _locked(self) -> int:
-        file = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    def _locked(self, name: str) -> int:
+        file = os.open(self.path / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -60,9 +63,8 @@ class DataFolder:
         return file
 
     def release(self) -> None:
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        while self._locks:
+            os.close(self._locks.pop())
 
     def admin_token(self) -> str:
         """The token that staff paths ask for, drawn once and readable by the owner alone."""

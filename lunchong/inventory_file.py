@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 from ingest.assets import Inventory
 from ingest.inventory import InventoryError, load
 from lunchong.errors import UsageError
+
+log = logging.getLogger(__name__)
 
 Seen = tuple[int, int, int]
 
@@ -50,3 +53,27 @@ class InventoryFile:
         except OSError:
             return None
         return stat.st_mtime_ns, stat.st_size, stat.st_ino
+
+
+class InventoryInUse:
+    """The inventory as its file was when it was last right. Reading it first raises InventoryMistakes."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = InventoryFile(path)
+        self.inventory = self._file.read()
+        self.mistakes: list[str] = []
+        """What is wrong with the file now."""
+
+    def look(self) -> bool:
+        """Read the file again if it changed; whether another inventory is in use now."""
+        if not self._file.changed():
+            return False
+        try:
+            self.inventory = self._file.read()
+        except InventoryMistakes as error:
+            self.mistakes = error.mistakes
+            log.error("the inventory has mistakes now; the one before stays in use:\n%s", error)  # noqa: TRY400 - lines of the file, no trace
+            return False
+        self.mistakes = []
+        log.info("the inventory was read again: %d devices", len(self.inventory.devices))
+        return True

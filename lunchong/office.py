@@ -7,6 +7,7 @@ from typing import Literal, Protocol
 
 from msgspec import Struct
 
+from ingest.accounts import DeviceAccount, IngestStatus
 from ingest.assets import Inventory
 from ingest.broker import BrokerError
 from ingest.credentials import mosquitto_files
@@ -32,11 +33,22 @@ class Enrolled(Struct, frozen=True):
     url: str
 
 
+class IngestNow(Struct, frozen=True):
+    """Ingest's own figures at one moment."""
+
+    accounts: list[DeviceAccount]
+    status: IngestStatus
+
+
 class Health(Struct, frozen=True, kw_only=True):
-    """What a running installation says of itself."""
+    """What a running installation says of itself.
+
+    `http` is None where `ingest` runs alone, `dead_letters` while the store is away, the broker's figures where it is
+    not ours.
+    """
 
     pid: int
-    http: str
+    http: str | None
     mqtt: str
     service_time: str
     speed: float
@@ -50,7 +62,7 @@ class Health(Struct, frozen=True, kw_only=True):
     devices: int
     messages_lost: int
     messages_dropped: int
-    dead_letters: int
+    dead_letters: int | None
     refusals: int | None
     last_refusal: str
     broker_restarts: int | None
@@ -75,6 +87,9 @@ class Office(Protocol):
     def health(self) -> Health | None:
         """None where nothing runs."""
 
+    def ingest(self) -> IngestNow | None:
+        """None where nothing runs."""
+
 
 class Desk:
     """The office over the parts themselves, in the process that holds the data folder."""
@@ -89,9 +104,10 @@ class Desk:
         store: Callable[[], TelemetryStore],
         retry: Callable[[list[str]], tuple[int, int]] | None = None,
         health: Callable[[], Health] | None = None,
+        ingest: Callable[[], IngestNow] | None = None,
     ) -> None:
         self._inventory, self._enrolments, self._admit, self._mqtt_url = inventory, enrolments, admit, mqtt_url
-        self._store, self._retry, self._health = store, retry, health
+        self._store, self._retry, self._health, self._ingest = store, retry, health, ingest
 
     def enroll(self, what: EnrolKind, site: str, name: str) -> Enrolled:
         inventory = self._inventory()
@@ -119,7 +135,9 @@ class Desk:
 
     def retry_dead(self, ids: list[str] | None) -> tuple[int, int]:
         if self._retry is None:
-            raise UserError("dead letters are tried again by a running server: start `lunchong serve` first")
+            raise UserError(
+                "dead letters are tried again by a running server: start `lunchong serve` or `ingest` first"
+            )
         return self._retry(every_id(self) if ids is None else self._known(ids))
 
     def purge_dead(self, ids: list[str] | None, before_ms: int | None) -> int:
@@ -135,6 +153,16 @@ class Desk:
 
     def health(self) -> Health | None:
         return self._health() if self._health else None
+
+    def ingest(self) -> IngestNow | None:
+        return self._ingest() if self._ingest else None
+
+    def count_dead(self) -> int | None:
+        """None while the store is away."""
+        try:
+            return self._store().count_dead()
+        except StoreUnavailable:
+            return None
 
 
 def every_id(office: Office, page: int = 500) -> list[str]:

@@ -173,6 +173,15 @@ def read(
     return _settled(said.model_copy(update=left))
 
 
+def apart(name: str, settings: Settings) -> Settings:
+    """The same, for a process of its own: it needs a store and a broker that others reach too. Raises SettingsError."""
+    if settings.store == "duckdb":
+        raise SettingsError(f"DuckDB is for the all-in-one process alone: use `lunchong serve` instead of `{name}`")
+    if settings.mqtt_url == EMBEDDED:
+        raise SettingsError(f"`{name}` on its own needs a broker that others reach too: set {PREFIX}MQTT_URL")
+    return settings
+
+
 def _settled(said: Said) -> Settings:
     """The last defaults, which depend on the data folder, and the checks that look at more than one setting."""
     host, _, port = said.mqtt_listen.rpartition(":")

@@ -36,6 +36,24 @@ def start_clock(timing: Timing, folder: DataFolder) -> LiveClock:
     return LiveClock(clock_from(kept, timing.begin_ms, timing.speed))
 
 
+class FollowedClock(LiveClock):
+    """The clock that another process keeps in the folder; the wall's own until there is one."""
+
+    def __init__(self, folder: DataFolder) -> None:
+        super().__init__(ServiceClock(wall_ms(), wall_ms()))
+        self._folder, self._found = folder, False
+        self.look()
+
+    def look(self) -> None:
+        """Take what is kept now; to be called each `KEEP_EVERY_S`."""
+        kept = self._folder.clock()
+        if kept is None:
+            return
+        if not self._found:
+            self._found, self._latest_ms = True, 0
+        self.clock = kept
+
+
 def keep_clock(clock: LiveClock, timing: Timing, folder: DataFolder, *, last: bool = False) -> None:
     """Note how far service time came; to be called each `KEEP_EVERY_S`, and once more as the `last`.
 

@@ -30,10 +30,12 @@ from api.schemas_staff import (
     History,
     HistoryPointAnswer,
     Messages,
+    OneDevice,
     SessionAnswer,
     Sessions,
     SetLimitWish,
     ShowWish,
+    Spool,
 )
 from ingest.accounts import DeviceAccount
 from ingest.assets import Device
@@ -77,10 +79,11 @@ def sessions(
         raise invalid("query.cursor", str(bad)) from bad
     except StoreUnavailable as away:
         raise _store_away(away) from away
+    status = ctx.ingest.status() if ctx.ingest else None
     return Sessions(
         items=[_session(session) for session in page.items],
         next=page.next,
-        complete_until=rfc3339(ctx.ingest.status().complete_until_ms) if ctx.ingest else None,
+        complete_until=rfc3339(status.complete_until_ms) if status else None,
     )
 
 
@@ -91,14 +94,16 @@ def devices(ctx: Ctx, site: str | None = None) -> Devices:
         site_of(ctx, site)
     accounts = _accounts(ctx)
     chosen = [device for device in ctx.inventory().devices.values() if site in (None, device.site)]
-    return Devices(items=[_device(ctx, device, accounts.get(device.name)) for device in chosen])
+    items = [_device(ctx, device, accounts.get(device.name)) for device in chosen]
+    return Devices(items=items, spool=_spool(ctx))
 
 
 @router.get("/devices/{site}/{device}", responses=responses(Unauthorized, UnknownDevice))
-def device(ctx: Ctx, site: str, device: str) -> DeviceAnswer:
-    """One device."""
+def device(ctx: Ctx, site: str, device: str) -> OneDevice:
+    """One device, and what of all devices waits for the store."""
     found = device_of(ctx, site, device)
-    return _device(ctx, found, _accounts(ctx).get(found.name))
+    answer = _device(ctx, found, _accounts(ctx).get(found.name))
+    return OneDevice(**dict(answer), spool=_spool(ctx))
 
 
 @router.get(
@@ -169,7 +174,13 @@ def _command(wish: CommandWish) -> AnyCommand:
 
 
 def _accounts(ctx: ApiContext) -> dict[str, DeviceAccount]:
-    return {f"{account.site}/{account.device}": account for account in ctx.ingest.accounts()} if ctx.ingest else {}
+    accounts = ctx.ingest.accounts() if ctx.ingest else None
+    return {f"{account.site}/{account.device}": account for account in accounts or ()}
+
+
+def _spool(ctx: ApiContext) -> Spool | None:
+    status = ctx.ingest.status() if ctx.ingest else None
+    return Spool(rows=status.spool_rows, bytes=status.spool_bytes, age_s=status.spool_age_s) if status else None
 
 
 def _device(ctx: ApiContext, device: Device, account: DeviceAccount | None) -> DeviceAnswer:

@@ -104,7 +104,7 @@ def test_an_exported_inventory_can_be_checked_again(lunchong, place, tmp_path):
 def test_without_a_server_there_are_no_dead_letters_to_list_and_none_can_be_tried_again(lunchong, place):
     assert json.loads(lunchong("dead-letters", "list", "--json", "--data", place).stdout) == []
     run = lunchong("dead-letters", "retry", "--all", "--data", place)
-    assert "start `lunchong serve` first" in refusal(run, 1)
+    assert "start `lunchong serve` or `ingest` first" in refusal(run, 1)
     assert lunchong("dead-letters", "purge", "--all", "--data", place).stdout == "0 deleted\n"
     run = lunchong("dead-letters", "purge", "nope", "--data", place)
     assert "there is no dead letter nope" in refusal(run, 1)
