@@ -11,7 +11,7 @@ from threading import Lock
 from api.board import Board
 from ingest.codec import BadPayload, decode_result, encode
 from ingest.messages import AnyCommand, CommandResult, ServiceNotice
-from ingest.mqtt import Bus, Inbound
+from ingest.mqtt import Bus, Inbound, one_by_one
 from ingest.topics import ROOT, device_topic, service_topic, split_topic
 
 OFFLINE = (service_topic("api"), encode(ServiceNotice(v=1, online=False)), 1, True)
@@ -32,7 +32,6 @@ class Feed:
         client_id: str,
         username: str,
         password: str,
-        wall: Callable[[], int],
         ca_file: Path | None = None,
         pinned_cert: Path | None = None,
         notice: Callable[[], ServiceNotice] | None = None,
@@ -46,8 +45,7 @@ class Feed:
             username=username,
             password=password,
             subscriptions=SUBSCRIPTIONS,
-            on_message=self._on_message,
-            wall=wall,
+            on_arrival=one_by_one(self._on_message),
             on_connect=self._connected,
             on_disconnect=lambda: board.link(False),
             will=OFFLINE if notice else None,

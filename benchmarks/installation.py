@@ -99,7 +99,7 @@ def installed(broker: str) -> Iterator[Installation]:
                 yield Installation(ready.http, ready.mqtt, ready.pid, gateways)
         else:
             with (
-                _mosquitto(Path(folder), enrolments, inventory) as url,
+                mosquitto(Path(folder), enrolments, inventory) as url,
                 _serving(data, {"LUNCHONG_MQTT_URL": url}) as ready,
             ):
                 yield Installation(ready.http, ready.mqtt, ready.pid, gateways)
@@ -120,7 +120,7 @@ def _serving(data: Path, settings: dict[str, str]) -> Iterator[Ready]:
 
 
 @contextmanager
-def _mosquitto(folder: Path, enrolments: Enrolments, inventory: Inventory) -> Iterator[str]:
+def mosquitto(folder: Path, enrolments: Enrolments, inventory: Inventory) -> Iterator[str]:
     program = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
     if program is None:
         raise MosquittoMissing

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
 from msgspec import Struct
@@ -36,6 +37,12 @@ def resumed(kept: ServiceClock | None, wall_ms: int, service_ms: int, speed: flo
 def to_ms(moment: datetime) -> int:
     """Whole milliseconds since 1970; parts of a millisecond are cut off."""
     return (moment - EPOCH) // timedelta(milliseconds=1)
+
+
+def all_to_ms(moments: Iterable[datetime]) -> list[int]:
+    """`to_ms` of many."""
+    since = [moment - EPOCH for moment in moments]
+    return [one.days * 86_400_000 + one.seconds * 1_000 + one.microseconds // 1_000 for one in since]
 
 
 def from_ms(ms: int) -> datetime:

@@ -7,7 +7,7 @@ field, to say which message of it is bad and why (docs/contracts/dead-letters.md
 from __future__ import annotations
 
 import json
-from typing import NoReturn, TypeVar, get_args
+from typing import NoReturn, TypeVar, cast, get_args
 
 import msgspec
 from msgspec import Struct
@@ -74,6 +74,31 @@ def decode_telemetry(payload: bytes) -> tuple[list[Telemetry], list[Refused]]:
         if not EPOCH <= message.ts < LATEST:
             return _decode_slowly(payload)
     return messages, []
+
+
+def decode_together(payloads: list[bytes]) -> tuple[list[Telemetry], list[Refused]]:
+    """The same of several payloads in their order, for less: what is good is read in one go, a payload a line."""
+    lines = b"\n".join(payloads)
+    if lines.count(b"\n") == len(payloads) - 1 and len(max(payloads, key=len)) <= MAX_BYTES:
+        try:
+            read = _payload.decode_lines(lines)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            read = []
+        if len(read) == len(payloads):
+            messages = _flat(read)
+            times = [message.ts for message in messages or ()] or [EPOCH]
+            if messages is not None and min(times) >= EPOCH and max(times) < LATEST:
+                return messages, []
+    each = list(map(decode_telemetry, payloads))
+    return [message for good, _ in each for message in good], [bad for _, refused in each for bad in refused]
+
+
+def _flat(read: list[Telemetry | list[Telemetry]]) -> list[Telemetry] | None:
+    """None where an array holds more than it may."""
+    if not any(type(one) is list for one in read):
+        return cast(list[Telemetry], read)
+    arrays = [one if isinstance(one, list) else [one] for one in read]
+    return None if len(max(arrays, key=len)) > MAX_MESSAGES else [message for array in arrays for message in array]
 
 
 def _decode_slowly(payload: bytes) -> tuple[list[Telemetry], list[Refused]]:

@@ -13,6 +13,7 @@ from ingest.memory import DeviceMemory
 from ingest.messages import SessionNotice
 from ingest.ranges import Ranges
 from ingest.rows import Measurement
+from ingest.runs import Run
 from ingest.spooling import Commit, DeadSeen, SeenChange, encode_record
 from ingest.states import session_notice, withdrawn_notice
 
@@ -69,6 +70,16 @@ class Draft:
             self._seen[name, boot] = lo
         self.ack(name, wire, lo, hi)
         return new
+
+    def remember_run(self, memory: DeviceMemory, run: Run) -> None:
+        """The same for a run of seqs that are all new."""
+        seen = memory.seen[run.boot]
+        seen.add_range(run.lo, run.hi)
+        lo, hi = seen.around(run.hi)
+        key = memory.name, run.boot
+        if lo < self._seen.get(key, lo + 1):
+            self._seen[key] = lo
+        self.ack(memory.name, run.wire, lo, hi)
 
     def relearn(self, memory: DeviceMemory, boot: str, lo: int, hi: int) -> None:
         """Seqs found again in the store: into the duplicate memory, not among the acks."""

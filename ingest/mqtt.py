@@ -16,28 +16,47 @@ from msgspec import Struct
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from ingest.packets import pubacks, publish, read_publish
+from ingest.packets import Publish, PublishReader, pubacks, publish
 from ingest.paho_connection import Connection
 
 log = logging.getLogger(__name__)
 
 _POLL_MS = 1_000
+_LOOKS_A_KEEPALIVE = 4
 _BACKOFF_S = (1.0, 10.0)
 """NATS holds a client id back that comes again within a second."""
 _OUT_LIMIT = 10_000
 """QoS 1 publishes on their way, and as many kept while offline."""
 
 
+class Arrival(Struct, frozen=True):
+    """Publishes that one read of the socket brought. `connection` and `packet_ids` are what `acknowledge` needs."""
+
+    publishes: list[Publish]
+    packet_ids: list[int]
+    connection: int
+    bytes: int
+
+
 class Inbound(Struct, frozen=True):
-    """A message as it came. `connection` and `mid` are what `acknowledge` needs."""
+    """One message of an arrival."""
 
     topic: str
     payload: bytes
     retained: bool
-    qos: int
-    mid: int
-    connection: int
-    received_wall_ms: int
+
+
+def one_by_one(handle: Callable[[Inbound], None]) -> Callable[[Arrival], None]:
+    """For those who take messages singly. What cannot be handled is logged, and holds up nothing."""
+
+    def arrived(arrival: Arrival) -> None:
+        for said in arrival.publishes:
+            try:
+                handle(Inbound(*said))
+            except Exception:
+                log.exception("a message on %s could not be handled", said[0])
+
+    return arrived
 
 
 class Outbound(Struct, frozen=True):
@@ -50,7 +69,7 @@ class Outbound(Struct, frozen=True):
 class Bus:
     """A connection that is kept, with a network thread of its own, from `start` to `stop`.
 
-    `on_message`, `on_connect` and `on_disconnect` run on that thread, should be short, and may not call `stop`.
+    `on_arrival`, `on_connect` and `on_disconnect` run on that thread, should be short, and may not call `stop`.
     `on_connect` is called when the subscriptions stand; messages of a kept session may come before it. With
     `manual_ack` a QoS 1 message is the broker's until `acknowledge`. `ca_file` checks a server by its authority and
     name; `pinned_cert` trusts exactly that certificate, whatever name it carries.
@@ -64,8 +83,7 @@ class Bus:
         username: str,
         password: str,
         subscriptions: Sequence[tuple[str, int]],
-        on_message: Callable[[Inbound], None],
-        wall: Callable[[], int],
+        on_arrival: Callable[[Arrival], None],
         on_connect: Callable[[], None] | None = None,
         on_disconnect: Callable[[], None] | None = None,
         will: tuple[str, bytes, int, bool] | None = None,
@@ -82,8 +100,10 @@ class Bus:
         self.unsent = 0
         """QoS 1 messages given up because the broker was away for too long."""
         self._subscriptions = list(subscriptions)
-        self._on_message, self._on_connect, self._on_disconnect = on_message, on_connect, on_disconnect
-        self._wall = wall
+        self._on_arrival, self._on_connect, self._on_disconnect = on_arrival, on_connect, on_disconnect
+        self._reader = PublishReader()
+        self._holding = False
+        self._poll_ms = min(_POLL_MS, keepalive_s * 1_000 // _LOOKS_A_KEEPALIVE)
         self._manual_ack = manual_ack
         self._lock = threading.Lock()
         self._out: deque[Outbound | tuple[int, bytes]] = deque()
@@ -142,13 +162,19 @@ class Bus:
                 self._hold(message)
         self._wake()
 
-    def acknowledge(self, received: Iterable[Inbound]) -> None:
+    def acknowledge(self, arrivals: Iterable[Arrival]) -> None:
         """Tell the broker that these need not come again; those of an older connection are skipped."""
         now = self.connection
-        packets = pubacks([message.mid for message in received if message.qos and message.connection == now])
+        packets = b"".join([pubacks(one.packet_ids) for one in arrivals if one.connection == now])
         if packets:
             with self._lock:
                 self._out.append((now, packets))
+            self._wake()
+
+    def hold(self, holding: bool) -> None:
+        """Read nothing more until told otherwise: the broker waits, its messages take no memory here."""
+        if holding != self._holding:
+            self._holding = holding
             self._wake()
 
     def reconnect(self) -> None:
@@ -208,14 +234,19 @@ class Bus:
         line, wake = sock.fileno(), self._woken.fileno()
         poll.register(wake, select.POLLIN)
         while True:
-            poll.register(line, select.POLLIN | (select.POLLOUT if client.want_write() else 0))
-            ready = dict(poll.poll(0 if client.pending() else _POLL_MS))
+            reading, writing = 0 if self._holding else select.POLLIN, select.POLLOUT if client.want_write() else 0
+            poll.register(line, reading | writing)
+            ready = dict(poll.poll(0 if reading and client.pending() else self._poll_ms))
             if wake in ready:
                 self._woken.recv(65_536)
             if self._hanging_up:
                 self._hanging_up = False
                 return
-            if (ready.get(line, 0) & ~select.POLLOUT or client.pending()) and client.loop_read():
+            if not reading:
+                if ready.get(line, 0) & ~select.POLLOUT:
+                    return
+                client.excuse_silence()
+            elif (ready.get(line, 0) & ~select.POLLOUT or client.pending()) and client.loop_read():
                 return
             self._send_out()
             if client.want_write() and client.loop_write():
@@ -259,17 +290,14 @@ class Bus:
         self._in_flight.pop(mid, None)
 
     def _deliver(self, packets: list[tuple[int, bytes]]) -> None:
-        now_ms, connection, own_acks = self._wall(), self.connection, []
-        for first, body in packets:
-            topic, payload, qos, retained, mid = read_publish(first, body)
-            try:
-                self._on_message(Inbound(topic, payload, retained, qos, mid, connection, now_ms))
-            except Exception:
-                log.exception("a message on %s could not be handled", topic)
-            if qos and not self._manual_ack:
-                own_acks.append(mid)
-        if own_acks:
-            self._client.write(pubacks(own_acks))
+        publishes, packet_ids = self._reader.read(packets)
+        size = sum([len(body) for _, body in packets])
+        try:
+            self._on_arrival(Arrival(publishes, packet_ids, self.connection, size))
+        except Exception:
+            log.exception("%d messages could not be handled", len(publishes))
+        if packet_ids and not self._manual_ack:
+            self._client.write(pubacks(packet_ids))
 
     def _connack(
         self,

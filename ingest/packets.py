@@ -51,6 +51,43 @@ class PacketBuffer:
         return packets
 
 
+Publish = tuple[str, bytes, bool]
+"""(topic, payload, retained)"""
+
+MOST_TOPICS = 20_000
+
+
+class PublishReader:
+    """Takes many PUBLISH packets apart in one go. Topics come again and again, and are read once."""
+
+    def __init__(self) -> None:
+        self._topics: dict[bytes, str] = {}
+
+    def read(self, packets: Iterable[tuple[int, bytes]]) -> tuple[list[Publish], list[int]]:
+        """The publishes in their order, and the packet ids of those at QoS 1. Raises MalformedPacket."""
+        topics, publishes, packet_ids = self._topics, list[Publish](), list[int]()
+        for first, body in packets:
+            end = 2 + (body[0] << 8 | body[1]) if len(body) > 1 else 2
+            start = end + 2 if first & 6 else end
+            if len(body) < start:
+                raise MalformedPacket("a PUBLISH that is shorter than its own topic")
+            topic = topics.get(body[2:end]) or self._new_topic(body[2:end])
+            publishes.append((topic, body[start:], bool(first & 1)))
+            if first & 6:
+                packet_ids.append(body[end] << 8 | body[end + 1])
+        return publishes, packet_ids
+
+    def _new_topic(self, name: bytes) -> str:
+        try:
+            topic = name.decode()
+        except UnicodeDecodeError:
+            raise MalformedPacket("a topic that is not UTF-8") from None
+        if len(self._topics) >= MOST_TOPICS:
+            self._topics.clear()
+        self._topics[name] = topic
+        return topic
+
+
 def read_publish(first: int, body: bytes) -> tuple[str, bytes, int, bool, int]:
     """(topic, payload, qos, retained, packet id) of a PUBLISH; the id is 0 at QoS 0. Raises MalformedPacket."""
     qos = first >> 1 & 3

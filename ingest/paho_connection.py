@@ -71,6 +71,11 @@ class Connection(paho.Client):
             raise
         return line
 
+    def excuse_silence(self) -> None:
+        """Nothing is read now by our own choice: that the broker's answers are not heard is no sign that it is gone."""
+        self._last_bytes_received = paho.time_func()
+        self._ping_t = 0
+
     def pending(self) -> bool:
         """Whether TLS holds bytes that the socket will not announce."""
         return isinstance(self._sock, ssl.SSLSocket) and self._sock.pending() > 0

@@ -7,33 +7,36 @@ after that commit is synced may its acks be sent and its states be published. No
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from hashlib import sha256
 
 from msgspec import json, msgpack
 
 from ingest.assets import Device, Inventory
 from ingest.boots import first_hash_says_reused
-from ingest.clock import Now, to_ms
-from ingest.codec import BadPayload, Refused, decode_status, decode_telemetry
+from ingest.clock import Now, all_to_ms, to_ms
+from ingest.codec import BadPayload, Refused, decode_status, decode_telemetry, decode_together
 from ingest.conditions import count_again
 from ingest.draft import DAY_MS, Draft, Drawn
 from ingest.facts import DeadLetter, Session
 from ingest.follow import arrive, settle
 from ingest.memory import DeviceMemory, DeviceRecord
 from ingest.mending import Mended
-from ingest.messages import PILE_KINDS, STATION_KINDS, Connector, Meter, Telemetry
+from ingest.messages import Telemetry
+from ingest.packets import Publish
 from ingest.ranges import Ranges
 from ingest.rows import instrument, reading, row
+from ingest.runs import Speaker, speaker, take_run, unfit
 from ingest.sessions import Life, measured
 from ingest.skew import judge_message
 from ingest.spooling import DeadSeen, Kept
 from ingest.statuses import take_status
-from ingest.topics import split_topic
+from ingest.topics import device_topic, split_topic
 
 log = logging.getLogger(__name__)
 
 INTERNAL_ERROR = "internal_error"
+MOST_TOPICS = 20_000
 
 
 class Pipeline:
@@ -46,12 +49,16 @@ class Pipeline:
         *,
         judge_skew: bool = True,
         heard: Callable[[str, int], None] | None = None,
+        careful: bool = False,
     ) -> None:
-        """`heard` is called with a device's name and the newest time it said, for a clock that follows messages."""
-        self._heard = heard
+        """`heard` is called with a device's name and the newest time it said, for a clock that follows messages.
+        `careful` takes each message by itself, so that one that makes us fail is known by name."""
+        self._heard, self._careful = heard, careful
         self.devices: dict[str, DeviceMemory] = {}
         self._inventory = inventory
         self._judge_skew = judge_skew
+        self._speakers: dict[str, Speaker] = {}
+        self._topics: dict[str, tuple[str, str]] = {}
         self._waiting: set[str] = set()
         self._unreviewed: set[str] = set()
         self._open: dict[str, Session] = {}
@@ -104,22 +111,41 @@ class Pipeline:
         """Go on with another inventory. Returns the names of the devices that left it."""
         left = [name for name in self._inventory.devices if name not in inventory.devices]
         self._inventory = inventory
+        self._speakers.clear()
         return left
 
     def device(self, name: str) -> Device | None:
         return self._inventory.devices.get(name)
 
-    def take(self, topic: str, payload: bytes, now: Now, *, live: bool = True, queued: bool = False) -> int:
-        """Take one publish in. Returns how many telemetry messages it held.
+    def take(self, publishes: Iterable[Publish], now: Now, *, queued: bool = False) -> None:
+        """Take in what came, device by device: between devices there is no order.
 
-        `live` is False for a retained delivery; `queued` says that the broker may have kept it while we were away.
+        A retained delivery is no live word. `queued` says that the broker may have kept these while we were away.
         """
-        name, leaf = split_topic(topic) or ("", "")
-        if leaf == "telemetry":
-            return self._take_telemetry(name, topic, payload, now)
-        if leaf == "status" and payload:
-            self._take_status(name, topic, payload, now, live=live, queued=queued)
-        return 0
+        said: dict[str, list[Publish]] = {}
+        for publish in publishes:
+            name = (self._topics.get(publish[0]) or self._topic(publish[0]))[0]
+            said.setdefault(name, []).append(publish)
+        for name, mine in said.items():
+            together: list[bytes] = []
+            for topic, payload, retained in mine:
+                leaf = self._topic(topic)[1]
+                if leaf == "telemetry":
+                    together.append(payload)
+                elif leaf == "status" and payload:
+                    self._take_telemetry(name, together, now)
+                    together = []
+                    self._take_status(name, topic, payload, now, live=not retained, queued=queued)
+            self._take_telemetry(name, together, now)
+
+    def _topic(self, topic: str) -> tuple[str, str]:
+        """(`SITE/DEVICE`, leaf) of a topic, empty where it is no device's."""
+        known = self._topics.get(topic)
+        if known is None:
+            if len(self._topics) >= MOST_TOPICS:
+                self._topics.clear()
+            known = self._topics[topic] = split_topic(topic) or ("", "")
+        return known
 
     def drop_letter(self, letter: DeadLetter) -> None:
         """Another letter of the same message was taken: this one goes."""
@@ -136,12 +162,12 @@ class Pipeline:
         """Try a dead letter again, say after the inventory was mended. True if it could be taken now."""
         name, _leaf = split_topic(letter.topic) or ("", "")
         messages, _refused = decode_telemetry(letter.payload)
-        device = self._inventory.devices.get(name)
-        if device is None or len(messages) != 1 or self._unfit(messages[0], device) is not None:
+        speaks = self._speaker(name)
+        if speaks is None or len(messages) != 1 or unfit(messages[0], speaks) is not None:
             return False
-        memory = self._memory_with_lives(name, device)
+        memory = self._memory_with_lives(name, speaks.device)
         accounted = letter.seq is not None and letter.reason != "unknown_device"
-        self._take_message(memory, messages[0], device, now, buried=accounted)
+        self._take_message(memory, messages[0], to_ms(messages[0].ts), speaks.device, now, buried=accounted)
         self._draft.revived.append(letter.id)
         self._draft.touch(memory, urgent=True)
         return True
@@ -209,52 +235,75 @@ class Pipeline:
                 memory.record.lives.setdefault(spec.id, Life())
         return memory
 
-    def _take_telemetry(self, name: str, topic: str, payload: bytes, now: Now) -> int:
-        messages, refused = decode_telemetry(payload)
-        count = len(messages) + len(refused)
-        device = self._inventory.devices.get(name)
-        if device is None:
+    def _take_telemetry(self, name: str, payloads: list[bytes], now: Now) -> None:
+        if not payloads:
+            return
+        messages, refused = decode_together(payloads)
+        speaks = self._speaker(name)
+        topic = device_topic(name, "telemetry")
+        if speaks is None:
             refused += [_refusal("unknown_device", message) for message in messages]
             for bad in refused:
                 self._draft.bury(topic, bad, now)
                 if bad.boot is not None and bad.seq is not None:
                     self._draft.ack(name, bad.boot, bad.seq, bad.seq)
-            return count
-        memory = self._memory_with_lives(name, device)
-        self._draft.touch(memory)
-        urgent = False
-        for message in messages:
-            unfit = self._unfit(message, device)
-            if unfit is None:
-                try:
-                    urgent |= self._take_message(memory, message, device, now)
-                except Exception:
-                    log.exception("a message of %s could not be taken; it goes to the dead letters", name)
-                    unfit = INTERNAL_ERROR
-            if unfit is not None:
-                refused.append(_refusal(unfit, message))
+            return
+        memory = self._memory_with_lives(name, speaks.device)
+        times_ms = all_to_ms([message.ts for message in messages])
+        urgent = self._take_messages(memory, speaks, messages, times_ms, refused, now)
         for bad in refused:
             self._bury(memory, topic, bad, now)
         if self._heard is not None and messages:
-            self._heard(name, max(to_ms(message.ts) for message in messages))
+            self._heard(name, max(times_ms))
         memory.hear(now)
         self._draft.touch(memory, urgent=urgent)
         if memory.behind:
             self._waiting.add(name)
-        return count
 
-    def _unfit(self, message: Telemetry, device: Device) -> str | None:
-        """Why this device cannot say that; None if it can."""
-        if isinstance(message, Meter | Connector):
-            for spec in device.connectors:
-                if spec.id == message.connector:
-                    return None
-            return "unknown_connector"
-        kind = str(message.__struct_config__.tag)
-        return None if kind in (PILE_KINDS if device.kind == "pile" else STATION_KINDS) else f"unknown_kind:{kind}"
+    def _take_messages(
+        self,
+        memory: DeviceMemory,
+        speaks: Speaker,
+        messages: list[Telemetry],
+        times_ms: list[int],
+        refused: list[Refused],
+        now: Now,
+    ) -> bool:
+        """Runs where all is as usual, one by one where it is not. True if a state changed that people wait for."""
+        urgent, at = False, 0
+        while at < len(messages):
+            run = None
+            if not self._careful:
+                run = take_run(
+                    memory, speaks, messages, times_ms, at, now, self._draft.rows, judge_skew=self._judge_skew
+                )
+            if run is not None:
+                self._draft.remember_run(memory, run)
+                self._draft.keep_sessions(run.changed)
+                urgent |= run.urgent
+                at = run.end
+                continue
+            message = messages[at]
+            reason = unfit(message, speaks)
+            if reason is None:
+                try:
+                    urgent |= self._take_message(memory, message, times_ms[at], speaks.device, now)
+                except Exception:
+                    log.exception("a message of %s could not be taken; it goes to the dead letters", memory.name)
+                    reason = INTERNAL_ERROR
+            if reason is not None:
+                refused.append(_refusal(reason, message))
+            at += 1
+        return urgent
+
+    def _speaker(self, name: str) -> Speaker | None:
+        speaks = self._speakers.get(name)
+        if speaks is None and (device := self._inventory.devices.get(name)) is not None:
+            speaks = self._speakers[name] = speaker(device)
+        return speaks
 
     def _take_message(
-        self, memory: DeviceMemory, message: Telemetry, device: Device, now: Now, *, buried: bool = False
+        self, memory: DeviceMemory, message: Telemetry, ts_ms: int, device: Device, now: Now, *, buried: bool = False
     ) -> bool:
         record = memory.record
         if message.seq == 1:
@@ -265,7 +314,7 @@ class Pipeline:
             return False
         record.received += 1
         known.came_ms = now.service_ms
-        ts_ms = effective_ms = to_ms(message.ts)
+        effective_ms = ts_ms
         if self._judge_skew:
             known.clock, effective_ms = judge_message(known.clock, message.seq, ts_ms, now.service_ms)
         skewed = effective_ms != ts_ms

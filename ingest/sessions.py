@@ -70,6 +70,17 @@ def advance(life: Life, site: str, device: str, said: Reading) -> Session | None
     return measured(life) if life.session != before else None
 
 
+def advance_by_meter(life: Life, power_kw: float, energy_kwh: float, at_ms: int) -> Session | None:
+    """`advance` by a reading of the meter alone, which most are."""
+    session = life.session
+    _count(life, energy_kwh)
+    if session is None:
+        return None
+    if life.state != "finishing":
+        _judge_power(life, session, power_kw, at_ms)
+    return measured(life) if life.session is not session else None
+
+
 def measured(life: Life) -> Session | None:
     """The open session with the energy counted so far."""
     if life.session is None:

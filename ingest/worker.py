@@ -9,15 +9,15 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import deque
 
 from ingest.accounts import DeviceAccount, IngestStatus, account
 from ingest.assets import Inventory
 from ingest.clock import Now
 from ingest.codec import encode
 from ingest.drain import Drainer
+from ingest.inbox import Inbox
 from ingest.messages import ServiceNotice
-from ingest.mqtt import Bus, Inbound
+from ingest.mqtt import Arrival, Bus
 from ingest.pipeline import Pipeline
 from ingest.recovery import MOST_PENDING, mend_device, recover
 from ingest.retries import DeadLetterRetries
@@ -45,7 +45,6 @@ QUEUE_S = 5.0
 START_OVER_S = 1.0
 MEND_EVERY_S = 0.2
 FULL_RETRY_S = 0.5
-MOST_TAKEN = 4_000
 DAY_MS = 24 * 3_600_000
 SUBSCRIPTIONS = ((f"{ROOT}/+/+/telemetry", 1), (f"{ROOT}/+/+/status", 1))
 OFFLINE = encode(ServiceNotice(v=1, online=False))
@@ -68,13 +67,13 @@ class IngestWorker:
         self._retries = DeadLetterRetries(self._spool, store, self._drainer)
         self._bus = Bus(
             settings.mqtt_url, client_id=settings.client_id, username=settings.username, password=settings.password,
-            subscriptions=SUBSCRIPTIONS, on_message=self._receive, wall=clock.wall_ms, on_connect=self._connected,
+            subscriptions=SUBSCRIPTIONS, on_arrival=self._receive, on_connect=self._connected,
             will=(service_topic("ingest"), OFFLINE, 1, True), persistent=True, manual_ack=True,
             ca_file=settings.ca_file, pinned_cert=settings.pinned_cert,
         )  # fmt: skip
         first_rev = max(self._spool.starts << 32, clock.wall_ms() * 1000)
         self._teller = Teller(self._bus.publish, speed=clock.speed, first_rev=first_rev)
-        self._inbox: deque[Inbound] = deque()
+        self._inbox = Inbox(self._bus.hold)
         self._woken = threading.Event()
         self._lock = threading.RLock()
         self._stopping = False
@@ -145,8 +144,8 @@ class IngestWorker:
         with self._lock:
             self._spool.forget_damage()
 
-    def _receive(self, message: Inbound) -> None:
-        self._inbox.append(message)
+    def _receive(self, arrival: Arrival) -> None:
+        self._inbox.put(arrival)
         self._woken.set()
 
     def _connected(self) -> None:
@@ -219,18 +218,14 @@ class IngestWorker:
             self._teller.tell_all(list(self._pipeline.devices))
         self._tell(mono_s)
 
-    def _take(self, mono_s: float) -> list[Inbound]:
-        received: list[Inbound] = []
-        count = 0
-        queued = mono_s - self._connected_s < QUEUE_S
-        while self._inbox and count < MOST_TAKEN:
-            message = self._inbox.popleft()
-            received.append(message)
-            live = not message.retained
-            count += 1 + self._pipeline.take(message.topic, message.payload, self._now(), live=live, queued=queued)
+    def _take(self, mono_s: float) -> list[Arrival]:
+        received = self._inbox.take()
+        if received:
+            publishes = [publish for arrival in received for publish in arrival.publishes]
+            self._pipeline.take(publishes, self._now(), queued=mono_s - self._connected_s < QUEUE_S)
         return received
 
-    def _commit(self, received: list[Inbound]) -> int:
+    def _commit(self, received: list[Arrival]) -> int:
         """Returns the number of the batch; 0 when the process ends before the disk took it."""
         drawn = self._pipeline.draw()
         while True:

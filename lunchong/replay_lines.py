@@ -14,7 +14,7 @@ import msgspec
 
 from ingest.clock import ServiceClock, parse_rfc3339, rfc3339
 from ingest.messages import AnyCommand, Refusal, ServiceNotice
-from ingest.mqtt import Bus, Inbound
+from ingest.mqtt import Bus, Inbound, one_by_one
 from ingest.topics import device_topic, service_topic, split_topic
 from lunchong.errors import UsageError, UserError
 from lunchong.live_clock import wall_ms
@@ -72,8 +72,7 @@ class _Line:
                 (device_topic(login.username, "cmd"), 1),
                 (INGEST, 1),
             ],
-            on_message=lambda message: heard.put(_Heard(self, message)),
-            wall=wall_ms,
+            on_arrival=one_by_one(lambda message: heard.put(_Heard(self, message))),
             on_connect=lambda: heard.put(_Heard(self, True)),
             on_disconnect=lambda: heard.put(_Heard(self, False)),
         )

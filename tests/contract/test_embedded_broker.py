@@ -224,9 +224,8 @@ def test_with_tls_it_speaks_to_who_trusts_its_certificate_and_to_nobody_without(
             username=name,
             password=password_of(name),
             subscriptions=[("lunchong/v1/service/+", 1)],
-            on_message=lambda _: None,
-            wall=lambda: 0,
-            ca_file=ca_file,
+            on_arrival=lambda _: None,
+                ca_file=ca_file,
             pinned_cert=pinned_cert,
         )
         for n, (url, ca_file, pinned_cert) in enumerate(trusts)

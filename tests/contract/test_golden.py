@@ -38,7 +38,7 @@ def taken(*cases: dict[str, object]) -> Batch:
     for case in cases:
         encoded = case.get("payload_b64")
         payload = base64.b64decode(str(encoded)) if encoded else str(case["payload"]).encode()
-        pipeline.take(str(case["topic"]), payload, RECEIVED)
+        pipeline.take([(str(case["topic"]), payload, False)], RECEIVED)
     return pipeline.draw().commit.batch
 
 

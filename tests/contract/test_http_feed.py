@@ -52,7 +52,6 @@ def feed(shared_broker, board):
         client_id=f"api-{id(board)}",
         username=name,
         password=password_of(name),
-        wall=lambda: 0,
     )
     line.start()
     yield line

@@ -122,7 +122,7 @@ class Ingest:
         return Now(to_ms(BEGIN) + self.pile.at_s * 1000, self.mono_s)
 
     def hear(self, topic: str, payload: bytes) -> None:
-        self.pipeline.take(topic, payload, self.now())
+        self.pipeline.take([(topic, payload, False)], self.now())
 
     def draw(self) -> None:
         if self.uncommitted is None and not self.pipeline.empty:

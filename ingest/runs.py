@@ -1,0 +1,156 @@
+"""Floor 0 · The usual case, many messages at a time: a device goes on where it was, each message the next of its boot.
+
+What `ingest.pipeline` does for one message at a time with every doubt, this does for a run of them without: one range
+of seqs, one look at the clock, the newest of each instrument. Where anything is unusual the run ends before it.
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from ingest.assets import Device
+from ingest.clock import Now
+from ingest.facts import Row, Session
+from ingest.memory import DeviceMemory
+from ingest.messages import PILE_KINDS, STATION_KINDS, Connector, Meter, Telemetry
+from ingest.rows import NANOS, Measurement, instrument, reading, row
+from ingest.sessions import advance, advance_by_meter
+from ingest.skew import AHEAD_MS, JUMP_MS, LATEST_MS, BootClock, Heard
+
+
+class Speaker(Struct, frozen=True):
+    """Of what a device may speak."""
+
+    device: Device
+    connectors: frozenset[int]
+    kinds: frozenset[str]
+
+
+class Run(Struct):
+    """What a run came to. `end` is the index of the first message that is not in it."""
+
+    boot: str
+    wire: str
+    lo: int
+    hi: int
+    end: int
+    urgent: bool = False
+    """A state changed that people wait for."""
+    changed: list[Session] = []
+
+
+def speaker(device: Device) -> Speaker:
+    kinds = PILE_KINDS if device.kind == "pile" else STATION_KINDS
+    return Speaker(device, frozenset(spec.id for spec in device.connectors), kinds)
+
+
+def unfit(message: Telemetry, speaks: Speaker) -> str | None:
+    """Why this device cannot say that; None if it can."""
+    if isinstance(message, Meter | Connector):
+        return None if message.connector in speaks.connectors else "unknown_connector"
+    kind = str(message.__struct_config__.tag)
+    return None if kind in speaks.kinds else f"unknown_kind:{kind}"
+
+
+def take_run(
+    memory: DeviceMemory,
+    speaks: Speaker,
+    messages: list[Telemetry],
+    times_ms: list[int],
+    start: int,
+    now: Now,
+    rows: dict[Measurement, list[Row]],
+    *,
+    judge_skew: bool,
+) -> Run | None:
+    """Take messages from `start` on for as long as nothing about them is unusual; None if already the first is.
+
+    The seqs of the run are not yet in `memory.seen`. `judge_skew` as in the pipeline.
+    """
+    record = memory.record
+    wire, lo = messages[start].boot, messages[start].seq
+    boot = record.used_again.get(wire, wire)
+    known = record.boots.get(boot)
+    derives = speaks.device.kind == "pile"
+    if known is None or not _goes_on(memory, boot, lo, derives=derives):
+        return None
+    newest = known.clock.newest
+    if not judge_skew:
+        end = _end(speaks, messages, times_ms, start, 0, LATEST_MS)
+    elif newest is None or known.clock.offsets:
+        return None
+    else:
+        end = _end(speaks, messages, times_ms, start, newest.ts_ms, now.service_ms + AHEAD_MS)
+    if end == start:
+        return None
+    run = Run(boot, wire, lo, messages[end - 1].seq, end)
+    _take(memory, run, messages[start:end], times_ms[start:end], rows, derives=derives)
+    if derives:
+        record.next_seq = run.hi + 1
+    if judge_skew:
+        last_ms = times_ms[end - 1]
+        known.clock = BootClock((), True, Heard(run.hi, last_ms, now.service_ms, last_ms))
+    known.came_ms = now.service_ms
+    record.received += end - start
+    return run
+
+
+def _goes_on(memory: DeviceMemory, boot: str, seq: int, *, derives: bool) -> bool:
+    """Whether this is the next message of the boot, and derivation stands at it."""
+    if seq == 1 or memory.seen[boot].highest != seq - 1:
+        return False
+    return not derives or (memory.record.next_seq == seq and memory.record.at_boot == boot and not memory.behind)
+
+
+def _end(
+    speaks: Speaker, messages: list[Telemetry], times_ms: list[int], start: int, said_ms: int, latest_ms: int
+) -> int:
+    """Where it ends that each is the next of the same boot, fits the device, and its clock goes on."""
+    wire, seq = messages[start].boot, messages[start].seq
+    for at in range(start, len(messages)):
+        message, at_ms = messages[at], times_ms[at]
+        if message.seq != seq or message.boot != wire or at_ms > latest_ms or at_ms < said_ms - JUMP_MS:
+            return at
+        if unfit(message, speaks) is not None:
+            return at
+        said_ms = at_ms
+        seq += 1
+    return len(messages)
+
+
+def _take(
+    memory: DeviceMemory,
+    run: Run,
+    messages: list[Telemetry],
+    times_ms: list[int],
+    rows: dict[Measurement, list[Row]],
+    *,
+    derives: bool,
+) -> None:
+    record, boot = memory.record, run.boot
+    site, device, lives = record.site, record.device, record.lives
+    keep = rows["pile"].append
+    meters: dict[int, tuple[int, Meter]] = {}
+    for message, at_ms in zip(messages, times_ms, strict=True):
+        if type(message) is Meter:
+            number, energy_kwh, power_kw = message.connector, message.energy_kwh, message.power_kw
+            keep((
+                at_ms * NANOS + message.seq % NANOS, site, device, "meter", boot, message.seq, at_ms, False,
+                number, power_kw, energy_kwh, message.current_a, message.voltage_v,
+                message.temp_c, message.soc_pct, None, None, None, None, None,
+            ))  # fmt: skip
+            meters[number] = at_ms, message
+            life = lives[number]
+            if life.session is None:
+                life.meter_kwh = energy_kwh
+            elif (session := advance_by_meter(life, power_kw, energy_kwh, at_ms)) is not None:
+                run.changed.append(session)
+        else:
+            measurement, cells = row(message, site, device, boot, at_ms, at_ms, False)
+            rows[measurement].append(cells)
+            run.urgent |= memory.keep_latest(instrument(message), boot, at_ms, message)
+            if derives and (said := reading(message, boot, at_ms)) is not None:
+                session = advance(lives[said.connector], site, device, said)
+                run.changed += [session] if session is not None else []
+    for number, (at_ms, meter) in meters.items():
+        memory.keep_latest(f"meter/{number}", boot, at_ms, meter)
