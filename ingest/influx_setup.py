@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 from influxdb_client.client.influxdb_client import InfluxDBClient
+from influxdb_client.domain.bucket import Bucket
 from influxdb_client.domain.bucket_retention_rules import BucketRetentionRules
 from influxdb_client.rest import ApiException
 
@@ -13,6 +15,7 @@ from ingest.influx_reads import Buckets
 from ingest.store import StoreUnusable
 
 DAY_S = 86_400
+LOOK_MS = 3_000
 
 
 def prepare(url: str, token: str, *, org: str, prefix: str, retention_days: int) -> list[str]:
@@ -20,8 +23,27 @@ def prepare(url: str, token: str, *, org: str, prefix: str, retention_days: int)
 
     Returns a line for each thing that was done. Raises StoreUnusable, in one line, when it cannot be.
     """
+    with _asking(url, token, org) as client:
+        return list(_prepare(client, url, org, Buckets(prefix), retention_days))
+
+
+def look(url: str, token: str, *, org: str, prefix: str) -> dict[str, int | None]:
+    """How many seconds each of our buckets keeps its rows, the raw one first: 0 for ever, None where it is missing.
+
+    Raises StoreUnusable as `prepare` does. Takes no more than a few seconds.
+    """
+    with _asking(url, token, org, LOOK_MS) as client:
+        found = {name: _bucket(client, org, name) for name in Buckets(prefix)}
+        return {name: None if bucket is None else _kept_s(bucket) for name, bucket in found.items()}
+
+
+@contextmanager
+def _asking(url: str, token: str, org: str, within_ms: int = CONNECT_MS) -> Iterator[InfluxDBClient]:
+    """A client whose failures are StoreUnusable, in one line."""
+    within = (within_ms, min(3 * within_ms, ANSWER_MS))
     try:
-        return list(_prepare(url.rstrip("/"), token, org, Buckets(prefix), retention_days))
+        with InfluxDBClient(url.rstrip("/"), token, org=org, timeout=within, retries=False) as client:
+            yield client
     except ApiException as error:
         raise StoreUnusable(_why(url, org, error)) from None
     except NOT_REACHED as error:
@@ -30,25 +52,38 @@ def prepare(url: str, token: str, *, org: str, prefix: str, retention_days: int)
         ) from None
 
 
-def _prepare(url: str, token: str, org: str, buckets: Buckets, retention_days: int) -> Iterator[str]:
-    with InfluxDBClient(url, token, org=org, timeout=(CONNECT_MS, ANSWER_MS), retries=False) as client:
-        api = client.buckets_api()
-        known = client.organizations_api().find_organizations(org=org)
-        if not known:
-            raise StoreUnusable(_no_org(url, org))
-        for name in buckets:
-            wanted_s = retention_days * DAY_S if name == buckets.raw else 0
-            bucket = api.find_bucket_by_name(name)
-            if bucket is None:
-                rule = BucketRetentionRules(type="expire", every_seconds=wanted_s)
-                api.create_bucket(bucket_name=name, retention_rules=rule, org=known[0].id)
-                yield f"made bucket {name}, which keeps its rows {_kept(wanted_s)}"
-                continue
-            kept_s = next((rule.every_seconds for rule in bucket.retention_rules), 0)
-            if kept_s != wanted_s:
-                bucket.retention_rules = [BucketRetentionRules(type="expire", every_seconds=wanted_s)]
-                api.update_bucket(bucket)
-                yield f"bucket {name} keeps its rows {_kept(wanted_s)} now, instead of {_kept(kept_s)}"
+def _prepare(client: InfluxDBClient, url: str, org: str, buckets: Buckets, retention_days: int) -> Iterator[str]:
+    api = client.buckets_api()
+    known = client.organizations_api().find_organizations(org=org)
+    if not known:
+        raise StoreUnusable(_no_org(url, org))
+    for name in buckets:
+        wanted_s = retention_days * DAY_S if name == buckets.raw else 0
+        bucket = _bucket(client, org, name)
+        if bucket is None:
+            rule = BucketRetentionRules(type="expire", every_seconds=wanted_s)
+            api.create_bucket(bucket_name=name, retention_rules=rule, org=known[0].id)
+            yield f"made bucket {name}, which keeps its rows {_kept(wanted_s)}"
+            continue
+        kept_s = _kept_s(bucket)
+        if kept_s != wanted_s:
+            bucket.retention_rules = [BucketRetentionRules(type="expire", every_seconds=wanted_s)]
+            api.update_bucket(bucket)
+            yield f"bucket {name} keeps its rows {_kept(wanted_s)} now, instead of {_kept(kept_s)}"
+
+
+def _bucket(client: InfluxDBClient, org: str, name: str) -> Bucket | None:
+    try:
+        found: list[Bucket] = client.buckets_api().find_buckets(org=org, name=name).buckets
+    except ApiException as error:
+        if error.status == 404 and "bucket" in said_by(error):  # else it is the organisation that is not there
+            return None
+        raise
+    return found[0] if found else None
+
+
+def _kept_s(bucket: Bucket) -> int:
+    return next((int(rule.every_seconds) for rule in bucket.retention_rules), 0)
 
 
 def _kept(seconds: int) -> str:

@@ -17,7 +17,7 @@ from lunchong.jobs import Jobs
 from lunchong.process import Process
 from lunchong.remote_ingest import RemoteIngest
 from lunchong.settings import Settings, apart
-from lunchong.stores import open_store
+from lunchong.stores import check_store, open_store
 from lunchong.timing import KEEP_EVERY_S, FollowedClock
 from lunchong.web import Web
 
@@ -42,6 +42,7 @@ class ApiProcess(Process):
         self._clock = FollowedClock(self.folder)
         jobs.every(KEEP_EVERY_S, self._clock.look)
         self._since = rfc3339(self._clock.service_ms())
+        check_store(settings)
         store = open_store(settings)
         ending.callback(store.close)
         feed = http.hear(settings.mqtt_url, key, {"ca_file": settings.mqtt_tls_cert}, self._notice)

@@ -21,7 +21,7 @@ from lunchong.scenario import Place
 from lunchong.serve import Installation
 from lunchong.settings import EMBEDDED, Settings, read
 from lunchong.stopping import asked_to_stop, end_soon
-from lunchong.stores import prepare_store
+from lunchong.stores import prepare_for_any_time
 from lunchong.street import Street
 from lunchong.summary import Screen, screen
 from lunchong.tally import Tally, read_ranges, tally
@@ -56,7 +56,7 @@ def play(run: Run, *, data_dir: Path | None, config: Path | None, port: int | No
     folder.hold()
     logs.to_file(settings.data_dir / "demo.log")
     settings = _with_inventory(run.place, settings)
-    prepare_store(settings, retention_days=0)
+    prepare_for_any_time(settings)
     folder.release()
     timing = Timing(speed=run.place.speed, begin_ms=demo_begin_ms(settings.timezone), rests=True)
     with ExitStack() as ending:

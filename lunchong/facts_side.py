@@ -17,7 +17,7 @@ from lunchong.inventory_file import InventoryInUse
 from lunchong.jobs import Jobs
 from lunchong.office import Desk, Health, IngestNow
 from lunchong.settings import Settings
-from lunchong.stores import open_store
+from lunchong.stores import check_store, open_store
 from lunchong.timing import KEEP_EVERY_S, Timing, keep_clock, start_clock
 
 
@@ -33,6 +33,7 @@ class FactsSide:
         self.gate = Gate(settings, folder, in_use)
 
     def start(self, ending: ExitStack, jobs: Jobs) -> None:
+        check_store(self._settings)
         self.gate.open(ending, jobs)
         self.store = open_store(self._settings)
         ending.callback(self.store.close)

@@ -66,7 +66,7 @@ def set_up(settings: Settings) -> Iterator[str]:
             yield f"example      {settings.inventory}: write your own"
         found = InventoryFile(settings.inventory).read()
         yield f"inventory    {settings.inventory}, {len(found.devices)} devices"
-        for line in prepare_store(settings, retention_days=settings.retention_days):
+        for line in prepare_store(settings):
             yield f"influxdb     {line}"
         if settings.mqtt_acl_dir:
             write_acl(settings, enrolments, found)

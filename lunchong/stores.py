@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
+from ingest.clock import rfc3339
 from ingest.store import StoreUnusable, TelemetryStore
 from lunchong.errors import UserError
-from lunchong.settings import Settings
+from lunchong.settings import PREFIX, Settings
+
+log = logging.getLogger(__name__)
 
 DUCKDB_FILE = "facts.duckdb"
+DAY_S = 86_400
 
 
 def open_store(settings: Settings) -> TelemetryStore:
@@ -26,10 +31,51 @@ def open_store(settings: Settings) -> TelemetryStore:
     return InfluxStore(url, token, org=settings.influx_org, prefix=settings.influx_bucket, timezone=settings.timezone)
 
 
-def prepare_store(settings: Settings, *, retention_days: int) -> list[str]:
-    """Make what the store needs before its first use; a line for each thing. Raises UserError."""
+def prepare_store(settings: Settings) -> list[str]:
+    """Make what the store needs before its first use; a line for each thing that was done. Raises UserError."""
     if settings.store == "duckdb":
         return []
+    return _prepare(settings, settings.retention_days)
+
+
+def prepare_for_any_time(settings: Settings) -> list[str]:
+    """The same for a place that lives on a time of its own: a bucket of InfluxDB that is new keeps its rows for ever,
+    since its server counts days by the wall, and one that is there stays as it is. Ingest lets old rows go."""
+    if settings.store == "duckdb":
+        return []
+    kept_s = _looked(settings)[settings.influx_bucket]
+    return _prepare(settings, (kept_s or 0) // DAY_S)
+
+
+def check_store(settings: Settings) -> None:
+    """Raise UserError where InfluxDB lacks a bucket of ours; one that is away, or refuses us, is waited for later."""
+    if settings.store == "duckdb":
+        return
+    try:
+        found = _looked(settings)
+    except UserError as error:
+        log.warning("%s; readings wait in the spool until it takes them", error)
+        return
+    if missing := [name for name, kept_s in found.items() if kept_s is None]:
+        named = ", ".join(missing)
+        raise UserError(
+            f"InfluxDB at {settings.influx_url} has no bucket {named}: run `lunchong init` with these settings"
+        )
+
+
+def check_store_keeps(settings: Settings, oldest_ms: int, now_ms: int) -> None:
+    """Raise UserError where InfluxDB would refuse points as old as `oldest_ms`."""
+    if settings.store == "duckdb":
+        return
+    kept_s = _looked(settings)[settings.influx_bucket]
+    if kept_s and oldest_ms < now_ms - kept_s * 1_000:
+        raise UserError(
+            f"bucket {settings.influx_bucket} keeps its rows for {kept_s / DAY_S:g} days, and these begin on"
+            f" {rfc3339(oldest_ms)[:10]}: set {PREFIX}RETENTION_DAYS=0 and run `lunchong init`"
+        )
+
+
+def _prepare(settings: Settings, retention_days: int) -> list[str]:
     from ingest.influx_setup import prepare
 
     url, token = influx_address(settings)
@@ -37,6 +83,16 @@ def prepare_store(settings: Settings, *, retention_days: int) -> list[str]:
         return prepare(
             url, token, org=settings.influx_org, prefix=settings.influx_bucket, retention_days=retention_days
         )
+    except StoreUnusable as error:
+        raise UserError(str(error)) from None
+
+
+def _looked(settings: Settings) -> dict[str, int | None]:
+    from ingest.influx_setup import look
+
+    url, token = influx_address(settings)
+    try:
+        return look(url, token, org=settings.influx_org, prefix=settings.influx_bucket)
     except StoreUnusable as error:
         raise UserError(str(error)) from None
 
