@@ -21,7 +21,6 @@ from ingest.workdays import is_workday
 from lunchong.data_folder import DataFolder
 from lunchong.inventory_file import InventoryInUse
 from lunchong.live_clock import LiveClock
-from lunchong.live_clock import wall_ms as clock_wall_ms
 from lunchong.settings import Settings
 from lunchong.web import bound_port
 
@@ -51,7 +50,6 @@ class HttpSide:
             username=key.username,
             password=key.password,
             notice=notice,
-            wall=clock_wall_ms,
             **trust,
         )
         self._feed.start()
