@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from types import SimpleNamespace
 
 import pytest
@@ -40,7 +41,9 @@ def test_what_is_missing_or_there_twice_is_counted(tmp_path):
     files["sent"].write_text("jn-01,pile-01,boot,1,7\n")
     files["dropped"].write_text("jn-01,pile-01,boot,6,7\n")
     outcome = Outcome()
-    counted(outcome, tmp_path, SimpleNamespace(**files))
+    counted(
+        outcome, SimpleNamespace(opened=lambda: closing(DuckStore(tmp_path / "facts.duckdb"))), SimpleNamespace(**files)
+    )
     assert outcome.figures["acked_and_not_stored"] == 1  # 3
     assert outcome.lost == 2  # and 5, which was sent and not reported dropped
     assert outcome.duplicates == 1

@@ -8,18 +8,17 @@ import time
 from collections.abc import Callable, Iterable
 from random import Random
 
-import duckdb
 import msgspec
-from msgspec.structs import replace
 
 from benchmarks.line import Line
-from ingest.assets import Inventory
 from ingest.clock import parse_rfc3339, rfc3339
 from ingest.codec import decode_ack, decode_state
 from ingest.messages import DeviceState
 from ingest.topics import device_topic, split_topic
 from tools.faults.count import counted
+from tools.faults.load import without
 from tools.faults.outcome import Asked, NotInTime, Outcome, until
+from tools.faults.rows import rows_of
 from tools.faults.stage import Stage, place
 
 SITE = "site-0"
@@ -129,8 +128,8 @@ def wrong_times(asked: Asked) -> Outcome:
     """Each story is told by a device of its own, beside a street that duplicates, reorders and runs fast."""
     outcome, rng = Outcome(), asked.rng
     whole = place(2, 10)
-    with Stage(whole) as stage:
-        stage.play_only(_without(whole, SITE))
+    with Stage(whole, asked.on) as stage:
+        stage.play_only(without(whole, SITE))
         board = stage.enrolments.enroll_reader("board")
         server = stage.serve()
         street = stage.street(
@@ -147,7 +146,7 @@ def wrong_times(asked: Asked) -> Outcome:
         bench.close()
         figures = street.finish()
         server.finish()
-        counted(outcome, stage.data, street, figures.resent)
+        counted(outcome, stage, street, figures.resent)
         for story, teller in zip(STORIES, tellers, strict=True):
             _judge(outcome, stage, story.__name__, teller, bench.states.get(teller.name, []))
     outcome.figures |= {"stories": len(STORIES), "told": sum(len(teller.expected) for teller in tellers)}
@@ -230,11 +229,8 @@ def _wrong_all_along(teller: Teller, off_ms: int) -> None:
 
 
 def _judge(outcome: Outcome, stage: Stage, story: str, teller: Teller, states: list[DeviceState]) -> None:
-    with duckdb.connect(stage.data / "facts.duckdb", read_only=True) as con:
-        rows = con.execute(
-            "SELECT boot, seq, at_ns // 1000000, skewed FROM pile WHERE site = ? AND device = ?", teller.name.split("/")
-        ).fetchall()
-    stored = {(boot, seq): (at_ms, skewed) for boot, seq, at_ms, skewed in rows}
+    rows = rows_of(stage, teller.name)
+    stored = {(row.boot, row.seq): (row.at_ms, row.skewed) for row in rows}
     missing = teller.expected.keys() - stored.keys()
     outcome.count(len(missing), len(rows) - len(stored))
     for key, (at_ms, flagged) in teller.expected.items():
@@ -251,14 +247,6 @@ def _judge(outcome: Outcome, stage: Stage, story: str, teller: Teller, states: l
     outcome.must(shown == sorted(shown), f"{story}: the state went back: {shown}")
     outcome.must(observed == sorted(observed), f"{story}: the time of the state went back")
     outcome.must([s.rev for s in states] == sorted({s.rev for s in states}), f"{story}: rev does not grow")
-
-
-def _without(inventory: Inventory, site: str) -> Inventory:
-    return replace(
-        inventory,
-        sites={name: one for name, one in inventory.sites.items() if name != site},
-        devices={name: device for name, device in inventory.devices.items() if device.site != site},
-    )
 
 
 def wall_ms() -> int:

@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from pathlib import Path
+from contextlib import AbstractContextManager
+from typing import Protocol
 
-from ingest.store_duckdb import DuckStore
+from ingest.store import TelemetryStore
 from lunchong.tally import Tally, read_ranges, tally
 from tools.faults.outcome import Outcome
 from tools.faults.stage import Street
 
 
-@contextmanager
-def opened(data: Path) -> Iterator[DuckStore]:
-    """The store of a data folder on which nothing runs any more."""
-    with closing(DuckStore(data / "facts.duckdb")) as store:
-        yield store
+class HasStore(Protocol):
+    def opened(self) -> AbstractContextManager[TelemetryStore]: ...
 
 
-def counted(outcome: Outcome, data: Path, street: Street, resent: int = 0) -> Tally:
+def counted(outcome: Outcome, stage: HasStore, street: Street, resent: int = 0) -> Tally:
     """Compare, and note the figures in the outcome."""
     sent, acked, dropped = (read_ranges(file) for file in (street.sent, street.acked, street.dropped))
-    with opened(data) as store:
+    with stage.opened() as store:
         found = tally(store, sent=sent, acked=acked, dropped=dropped, resent=resent, since_ms=0, alerts=0)
         of_acked = tally(store, sent={}, acked=acked, dropped={}, resent=0, since_ms=0, alerts=0)
     outcome.figures["acked_and_not_stored"] = of_acked.lost

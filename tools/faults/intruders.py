@@ -1,11 +1,9 @@
-"""Row 19: devices and readers that try what is not theirs, on the embedded broker and on Debian's mosquitto."""
+"""Row 19: devices and readers that try what is not theirs, on either broker."""
 
 from __future__ import annotations
 
 import json
-import os
 import secrets
-import shutil
 import socket
 import time
 from collections.abc import Iterator
@@ -14,12 +12,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.line import Line
-from ingest.credentials import SERVICE_ACCESS, mosquitto_files
-from ingest.enrolments import write_broker_files
+from ingest.credentials import SERVICE_ACCESS
 from ingest.topics import DEVICE_READS, DEVICE_WRITES, ROOT, device_topic
 from simulators.device_line import DeviceLine
-from tools.faults.count import counted, opened
-from tools.faults.outcome import Asked, NotInTime, Outcome, until
+from tools.faults.count import counted
+from tools.faults.outcome import Asked, Outcome, until
 from tools.faults.stage import Server, Stage, place
 
 MINE, NEIGHBOUR, FOREIGN = "site-0/pile-000", "site-0/pile-001", "site-1/pile-000"
@@ -52,18 +49,12 @@ class User(NamedTuple):
 def intruders(asked: Asked) -> Outcome:
     """Passed must be 0, and refusals are counted where the broker tells of them."""
     outcome = Outcome()
-    for broker in ("embedded", "mosquitto"):
-        _on(broker, outcome, asked)
-    return outcome
-
-
-def _on(broker: str, outcome: Outcome, asked: Asked) -> None:
     inventory, mark = place(2, 4), f"intruder-{secrets.token_hex(6)}"
-    with Stage(inventory) as stage:
+    with Stage(inventory, asked.on) as stage:
         board = stage.enrolments.enroll_reader("board")
         device = stage.enrolments.enroll_device(*MINE.split("/"))
         gateway = "site-0/+", stage.gateways["site-0/+"]
-        logs = _mosquitto(stage) if broker == "mosquitto" else None
+        logs = stage.mosquitto(tells_all=True).log if asked.on == "production" else None
         server = stage.serve()
         refused_before = _refusals(server, logs)
         street = stage.street(server, "--rate", "100", "--seed", str(asked.seed))
@@ -82,17 +73,15 @@ def _on(broker: str, outcome: Outcome, asked: Asked) -> None:
         refused = _refusals(server, logs) - refused_before
         figures = street.finish()
         server.finish()
-        counted(outcome, stage.data, street, figures.resent)
+        counted(outcome, stage, street, figures.resent)
         passed += _kept(stage, mark)
-    outcome.must(passed == 0, f"{broker}: {passed} foreign publishes or wills passed")
-    outcome.must(logins == 0, f"{broker}: {logins} wrong logins passed")
-    outcome.must(overheard == 0, f"{broker}: {overheard} messages reached who may not read them")
-    outcome.must(refused > 0, f"{broker}: refusals are not counted")
-    outcome.figures |= {
-        f"tried_{broker}": tried + WRONG_LOGINS + 2 * len(FILTERS),
-        f"passed_{broker}": passed + logins + overheard,
-        f"refused_{broker}": refused,
-    }
+    outcome.must(passed == 0, f"{passed} foreign publishes or wills passed")
+    outcome.must(logins == 0, f"{logins} wrong logins passed")
+    outcome.must(overheard == 0, f"{overheard} messages reached who may not read them")
+    outcome.must(refused > 0, "refusals are not counted")
+    outcome.figures["tried"] = tried + WRONG_LOGINS + 2 * len(FILTERS)
+    outcome.figures |= {"passed": passed + logins + overheard, "refused": refused}
+    return outcome
 
 
 def _logins_that_passed(mqtt: str, device: tuple[str, str]) -> int:
@@ -202,29 +191,9 @@ def _witnesses(stage: Stage, server: Server, board: tuple[str, str]) -> Iterator
 
 def _kept(stage: Stage, mark: str) -> int:
     """Traces of the intruder in the store."""
-    with opened(stage.data) as store:
+    with stage.opened() as store:
         rows = sum(rows for _, _, boot, _, _, rows in store.stored() if boot == mark)
         return rows + sum(mark.encode() in letter.payload for letter in store.dead_letters(limit=10_000))
-
-
-def _mosquitto(stage: Stage) -> Path:
-    """Debian's mosquitto with our files; the path of its log."""
-    program = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
-    if program is None:
-        raise NotInTime("mosquitto is missing: apt-get install mosquitto")
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-    folder = stage.folder / "mosquitto"
-    folder.mkdir()
-    write_broker_files(folder, mosquitto_files(stage.enrolments.credentials, stage.inventory, folder))
-    log, config = folder / "log", folder / "mosquitto.conf"
-    ours = (folder / "lunchong.conf").read_text(encoding="utf-8")
-    as_user = "user root\n" if os.geteuid() == 0 else ""
-    config.write_text(f"listener {port} 127.0.0.1\n{as_user}log_dest stderr\nlog_type all\n{ours}", encoding="utf-8")
-    stage.child([program, "-c", str(config)], log, {})
-    until(lambda: _listens(port), 10.0, "mosquitto listens")
-    stage.settings["LUNCHONG_MQTT_URL"] = f"mqtt://127.0.0.1:{port}"
-    return log
 
 
 def _refusals(server: Server, mosquitto_log: Path | None) -> int:
@@ -242,9 +211,3 @@ def _payload(mark: str) -> bytes:
     said = {"v": 1, "boot": mark, "seq": 1, "ts": "2026-11-22T04:05:06.250Z", "online": True, "interval_s": 60}
     meter = {"kind": "meter", "connector": 1, "power_kw": 1, "energy_kwh": 1, "current_a": 1, "voltage_v": 220}
     return json.dumps(said | meter).encode()
-
-
-def _listens(port: int) -> bool:
-    with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-        return True
-    return False

@@ -13,26 +13,25 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from benchmarks.line import Line
-from ingest.assets import Inventory
 from simulators.scenarios.neighbourhood import neighbourhood
 from tools.faults.count import counted
+from tools.faults.load import PATIENCE_S, end_of_load, loaded, place_for
 from tools.faults.outcome import Asked, NotInTime, Outcome, until
-from tools.faults.stage import Server, Stage, Street, children_of, place
+from tools.faults.stage import Server, Stage, Street, children_of
 
 ACKS_AGAIN_S = (5.0, 20.0)
 STATES_AGAIN_S = (10.0, 20.0)
 """What the matrix allows; then what the short form does, which shares its machine with other tests."""
 CHILDREN_END_S = 1.0
-PATIENCE_S = 120.0
 
 
 def ingest_killed(asked: Asked) -> Outcome:
     """kill -9 of ingest while messages flow: again and again on one data folder."""
     outcome, rng = Outcome(), asked.rng
-    with Stage(_place(asked)) as stage:
+    with Stage(place_for(asked), asked.on) as stage:
         stage.own_broker()
         server = stage.serve()
-        street = _loaded(stage, server, asked, 2_000, 200)
+        street = loaded(stage, server, asked, 2_000, 200)
         for _ in range(asked.times):
             street.wait_for_acks(PATIENCE_S)
             time.sleep(rng.uniform(0.5, asked.pick(4.0, 1.0)))
@@ -42,7 +41,7 @@ def ingest_killed(asked: Asked) -> Outcome:
             server = stage.serve()
             street.wait_for_acks(PATIENCE_S, before)
             outcome.recovered(time.monotonic() - server.began_s, asked.pick(*ACKS_AGAIN_S))
-        _end_of_load(outcome, stage, server, street)
+        end_of_load(outcome, stage, server, street)
     outcome.figures["kills"] = asked.times
     return outcome
 
@@ -50,49 +49,63 @@ def ingest_killed(asked: Asked) -> Outcome:
 def broker_killed(asked: Asked) -> Outcome:
     """kill -9 of the broker right after its PUBACKs; what it had on disk is thrown away, as after a power cut."""
     outcome, rng = Outcome(), asked.rng
-    with Stage(_place(asked)) as stage:
+    with Stage(place_for(asked), asked.on) as stage:
         board = stage.enrolments.enroll_reader("board")
         server = stage.serve()
-        street = _loaded(stage, server, asked, 2_000, 200)
+        street = loaded(stage, server, asked, 2_000, 200)
         for _ in range(asked.times):
             street.wait_for_acks(PATIENCE_S)
             known = _states(server.said.mqtt, board, asked.pick(5.0, 2.0))
             time.sleep(rng.uniform(0.2, 1.0))
-            [broker] = children_of(server.pid)
-            memory = stage.data / "broker" / "store"
-            memory.rename(memory.with_name(f"gone-{broker}"))
             before, killed_s = street.acked_bytes(), time.monotonic()
-            os.kill(broker, signal.SIGKILL)
+            _kill_broker(stage, server)
             again = _states_again(server.said.mqtt, board, known, killed_s)
             outcome.recovered(again, asked.pick(*STATES_AGAIN_S))
             outcome.figures["states"] = len(known)
             street.wait_for_acks(PATIENCE_S, before)
-        _end_of_load(outcome, stage, server, street)
+        end_of_load(outcome, stage, server, street)
     return outcome
 
 
+def _kill_broker(stage: Stage, server: Server) -> None:
+    if stage.on == "production":
+        stage.mosquitto().kill()
+        stage.mosquitto().start()
+        return
+    [broker] = children_of(server.pid)
+    memory = stage.data / "broker" / "store"
+    memory.rename(memory.with_name(f"gone-{broker}"))
+    os.kill(broker, signal.SIGKILL)
+
+
 def all_in_one_killed(asked: Asked) -> Outcome:
-    """kill -9 of the all-in-one under the demo's load, then of the demo itself."""
+    """kill -9 of the all-in-one under the demo's load, then of the demo itself, which always has its own broker."""
     outcome, rng = Outcome(), asked.rng
     piles, stations = (10, 2) if asked.short else (120, 10)
-    with Stage(neighbourhood(piles=piles, stations=stations, seed=asked.seed)) as stage:
+    with Stage(neighbourhood(piles=piles, stations=stations, seed=asked.seed), asked.on) as stage:
         speed = ("--speed", "60")
         server = stage.serve(*speed)
-        stage.settings["LUNCHONG_MQTT_LISTEN"] = server.said.mqtt.removeprefix("mqtt://")
+        stage.settings["LUNCHONG_MQTT_LISTEN"] = server.said.mqtt.removeprefix("mqtt://")  # where the street looks
         street = stage.street(server, "--seed", str(asked.seed))
         for _ in range(asked.times):
             street.wait_for_acks(PATIENCE_S)
             time.sleep(rng.uniform(1.0, asked.pick(8.0, 2.0)))
             children = children_of(server.pid)
             server.kill()
-            _children_are_gone(outcome, children, server.said.mqtt, server.said.http)
+            if asked.on == "embedded":
+                outcome.must(bool(children), "there were no children")
+                _children_are_gone(outcome, children, server.said.mqtt, server.said.http)
+            else:
+                outcome.must(not children, "there were children")
+                _children_are_gone(outcome, children, server.said.http)
             before = street.acked_bytes()
             server = stage.serve(*speed)
             street.wait_for_acks(PATIENCE_S, before)
             outcome.recovered(time.monotonic() - server.began_s, PATIENCE_S)
-        _end_of_load(outcome, stage, server, street)
+        end_of_load(outcome, stage, server, street)
     outcome.figures["turns"] = "none yet: there is no scheduler"
-    with Stage(neighbourhood(piles=piles, stations=stations, seed=asked.seed)) as stage:
+    street_of_demo = neighbourhood(piles=piles, stations=stations, seed=asked.seed)
+    with Stage(street_of_demo, asked.on, brings_broker=True) as stage:
         _demo_killed(outcome, stage, asked.pick(15.0, 4.0))
     return outcome
 
@@ -100,10 +113,10 @@ def all_in_one_killed(asked: Asked) -> Outcome:
 def ingest_stopped(asked: Asked) -> Outcome:
     """SIGSTOP of ingest for a minute, then SIGCONT."""
     outcome, stopped_s = Outcome(), asked.pick(60.0, 4.0)
-    with Stage(_place(asked)) as stage:
+    with Stage(place_for(asked), asked.on) as stage:
         stage.own_broker()
         server = stage.serve()
-        street = _loaded(stage, server, asked, 1_000, 200)
+        street = loaded(stage, server, asked, 1_000, 200)
         for _ in range(asked.times):
             street.wait_for_acks(PATIENCE_S)
             time.sleep(1.0)
@@ -113,27 +126,9 @@ def ingest_stopped(asked: Asked) -> Outcome:
             os.kill(server.pid, signal.SIGCONT)
             outcome.recovered(street.wait_for_acks(PATIENCE_S, before), 30.0)
         time.sleep(asked.pick(10.0, 1.0))
-        _end_of_load(outcome, stage, server, street)
+        end_of_load(outcome, stage, server, street)
     outcome.figures["stopped_s"] = stopped_s
     return outcome
-
-
-def _place(asked: Asked) -> Inventory:
-    return place(2, 10) if asked.short else place()
-
-
-def _loaded(stage: Stage, server: Server, asked: Asked, rate: int, short_rate: int) -> Street:
-    street = stage.street(server, "--rate", str(short_rate if asked.short else rate), "--seed", str(asked.seed))
-    street.wait_for_acks(PATIENCE_S, 0)
-    return street
-
-
-def _end_of_load(outcome: Outcome, stage: Stage, server: Server, street: Street) -> None:
-    figures = street.finish()
-    server.finish()
-    counted(outcome, stage.data, street, figures.resent)
-    open_yet = figures.sent - figures.acked - figures.dropped
-    outcome.figures["not_acked_at_the_end"] = open_yet
 
 
 def _states(url: str, board: tuple[str, str], for_s: float) -> set[str]:
@@ -169,7 +164,6 @@ def _children_are_gone(outcome: Outcome, children: list[int], *urls: str) -> Non
     except NotInTime as late:
         outcome.missed.append(str(late))
     outcome.figures["children_ended_s"] = round(time.monotonic() - began_s, 2)
-    outcome.must(bool(children), "there were no children")
 
 
 def _runs(pid: int) -> bool:
@@ -191,7 +185,8 @@ def _free(url: str) -> bool:
 
 def _demo_killed(outcome: Outcome, stage: Stage, after_s: float) -> None:
     """The demo with its own street; then `serve` on its folder empties the spool, and the street's file is compared."""
-    stage.settings["LUNCHONG_HTTP_PORT"] = "0"
+    if stage.on == "production":
+        stage.influxd()
     piles = sum(device.kind == "pile" for device in stage.inventory.devices.values())
     command = [sys.executable, "-m", "lunchong", "demo", "--data", str(stage.data), "--json", "--piles", str(piles)]
     command += ["--stations", str(len(stage.inventory.devices) - piles), "--speed", "600"]
@@ -206,7 +201,7 @@ def _demo_killed(outcome: Outcome, stage: Stage, after_s: float) -> None:
     _children_are_gone(outcome, children, ready["mqtt"], ready["http"])
     server = stage.serve()
     server.finish()
-    counted(outcome, stage.data, street)
+    counted(outcome, stage, street)
 
 
 class _StreetOfDemo(Street):

@@ -1,19 +1,47 @@
-"""The rows that this machine can run, by their numbers in the fault matrix."""
+"""The rows that this machine can run, by their numbers in the fault matrix, and the parts that each runs on."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
-from tools.faults import clocks, intruders, kills, payloads, spool_cuts
-from tools.faults.outcome import Asked, Outcome
+from tests.influx import MISSING, influxd_program
+from tools.faults import answers, clocks, intruders, kills, outages, payloads, spool_cuts
+from tools.faults.mosquitto import mosquitto_program
+from tools.faults.outcome import Asked, On, Outcome
 
-ROWS: dict[int, tuple[str, Callable[[Asked], Outcome]]] = {
-    1: ("kill -9 of ingest", kills.ingest_killed),
-    2: ("kill -9 of the broker, its memory gone", kills.broker_killed),
-    3: ("kill -9 of the all-in-one, then of the demo", kills.all_in_one_killed),
-    7: ("malformed payloads, and all of the golden file's", payloads.malformed),
-    10: ("the spool's log cut off after its last commit, then before it", spool_cuts.spool_cut),
-    12: ("ingest stopped, then continued", kills.ingest_stopped),
-    14: ("messages out of order, from yesterday, from a backlog, from wrong clocks", clocks.wrong_times),
-    19: ("other people's credentials, topics and messages, on both brokers", intruders.intruders),
+BOTH: tuple[On, ...] = ("embedded", "production")
+INFLUXDB: tuple[On, ...] = ("production",)
+PARTS: dict[On, str] = {"embedded": "NATS + DuckDB", "production": "mosquitto + InfluxDB"}
+
+
+class Row(NamedTuple):
+    title: str
+    act: Callable[[Asked], Outcome]
+    on: tuple[On, ...]
+
+
+ROWS = {
+    1: Row("kill -9 of ingest", kills.ingest_killed, BOTH),
+    2: Row("kill -9 of the broker, its memory gone", kills.broker_killed, BOTH),
+    3: Row("kill -9 of the all-in-one, then of the demo", kills.all_in_one_killed, BOTH),
+    4: Row("InfluxDB down", outages.influxdb_down, INFLUXDB),
+    5: Row("InfluxDB answers 503, then 429 with Retry-After", outages.influxdb_busy, INFLUXDB),
+    6: Row("writes that commit, and nobody is told", answers.answers_lost, INFLUXDB),
+    7: Row("malformed payloads, and all of the golden file's", payloads.malformed, BOTH),
+    8: Row("one point of 5 000 refused", answers.one_refused, INFLUXDB),
+    10: Row("the spool's log cut off after its last commit, then before it", spool_cuts.spool_cut, BOTH),
+    12: Row("ingest stopped, then continued", kills.ingest_stopped, BOTH),
+    14: Row("messages out of order, from yesterday, from a backlog, from wrong clocks", clocks.wrong_times, BOTH),
+    17: Row("the InfluxDB token revoked, then given back", outages.token_revoked, INFLUXDB),
+    19: Row("other people's credentials, topics and messages", intruders.intruders, BOTH),
 }
+
+
+def missing(on: On) -> str | None:
+    """What these parts lack on this machine, and how it comes there."""
+    if on == "embedded":
+        return None
+    lacks = [] if mosquitto_program() else ["mosquitto is missing: apt-get install mosquitto"]
+    lacks += [] if influxd_program() else [MISSING]
+    return "; ".join(lacks) or None

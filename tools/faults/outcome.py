@@ -6,9 +6,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 T = TypeVar("T")
+
+On = Literal["embedded", "production"]
+"""The parts that a row runs on: NATS and DuckDB, or mosquitto and InfluxDB."""
 
 
 class NotInTime(Exception):
@@ -22,6 +25,7 @@ class Asked:
     seed: int
     short: bool = False
     times: int = 1
+    on: On = "embedded"
 
     @property
     def rng(self) -> Random:

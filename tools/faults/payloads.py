@@ -17,7 +17,7 @@ from ingest.assets import ConnectorSpec, Device, Inventory, Name, Site
 from ingest.codec import decode_ack
 from ingest.store import TelemetryStore
 from ingest.topics import device_topic, split_topic
-from tools.faults.count import counted, opened
+from tools.faults.count import counted
 from tools.faults.outcome import Asked, NotInTime, Outcome, until
 from tools.faults.stage import Stage, place
 
@@ -49,7 +49,7 @@ def malformed(asked: Asked) -> Outcome:
     """1 payload in 100 of a load is garbage; beside it every case of the golden file."""
     outcome, golden = Outcome(), _golden()
     street_place = place(2, 10) if asked.short else place()
-    with Stage(_with_golden_devices(street_place)) as stage:
+    with Stage(_with_golden_devices(street_place), asked.on) as stage:
         stage.play_only(street_place)
         server = stage.serve()
         rate, for_s = asked.pick(1_000, 200), asked.pick(30.0, 5.0)
@@ -60,11 +60,11 @@ def malformed(asked: Asked) -> Outcome:
         time.sleep(for_s)
         figures = street.finish()
         server.finish()
-        counted(outcome, stage.data, street, figures.resent)
+        counted(outcome, stage, street, figures.resent)
         outcome.must(
             figures.acked == figures.sent, f"{figures.sent - figures.acked} honest messages were not acknowledged"
         )
-        with opened(stage.data) as store:
+        with stage.opened() as store:
             letters = _letters(store)
             stored = _stored(store, golden)
     names = {split[0] for topic, _ in golden.said if (split := split_topic(topic))}

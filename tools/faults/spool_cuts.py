@@ -13,8 +13,7 @@ from pathlib import Path
 import msgspec
 
 from lunchong.tally import read_ranges, tally
-from tools.faults.count import opened
-from tools.faults.kills import PATIENCE_S
+from tools.faults.load import PATIENCE_S
 from tools.faults.outcome import Asked, Outcome
 from tools.faults.stage import Stage, Street, place
 
@@ -54,7 +53,7 @@ def spool_cut(asked: Asked) -> Outcome:
     """One load, killed; then the same folder again and again, each time with another cut, and a restart."""
     outcome, rng = Outcome(), asked.rng
     inventory = place(2, 10)
-    with Stage(inventory) as stage:
+    with Stage(inventory, asked.on) as stage:
         stage.own_broker()
         server = stage.serve()
         street = stage.street(server, "--rate", f"{asked.pick(1_000, 200):g}", "--seed", str(asked.seed))
@@ -63,8 +62,8 @@ def spool_cut(asked: Asked) -> Outcome:
         server.kill()
         street.finish(caught_up=False)
         whole = stage.folder / "whole"
-        shutil.copytree(stage.data, whole, ignore=_sockets)
-        log = Log(whole / "spool.db-wal")
+        stage.keep_as(whole)
+        log = Log(whole / "data" / "spool.db-wal")
         end = log.end_of_last_commit()
         cuts = int(asked.pick(8, 1))
         after = [rng.randint(end, len(log.bytes)) for _ in range(cuts)]
@@ -95,8 +94,7 @@ def spool_cut(asked: Asked) -> Outcome:
 
 def _restart(stage: Stage, whole: Path, log: bytes) -> None:
     """The folder as it was when ingest was killed, with this log instead."""
-    shutil.rmtree(stage.data)
-    shutil.copytree(whole, stage.data)
+    stage.put_back(whole)
     (stage.data / "spool.db-shm").unlink(missing_ok=True)
     (stage.data / "spool.db-wal").write_bytes(log)
 
@@ -113,7 +111,7 @@ def _conditions(stage: Stage) -> dict[str, str]:
 def _compared(stage: Stage, street: Street) -> tuple[int, int]:
     """What was acknowledged and is not stored, what is stored twice. What was never acknowledged may be either."""
     acked = read_ranges(street.acked)
-    with opened(stage.data) as store:
+    with stage.opened() as store:
         found = tally(store, sent={}, acked=acked, dropped={}, resent=0, since_ms=0, alerts=0)
     return found.lost, found.duplicates
 
@@ -137,7 +135,3 @@ def _missing_batches(stage: Stage) -> int:
 def _says(alarm: str) -> int:
     found = re.search(r"batches (\d+) to (\d+) were gone", alarm)
     return int(found[2]) - int(found[1]) + 1 if found else 0
-
-
-def _sockets(folder: str, names: list[str]) -> list[str]:
-    return [name for name in names if (Path(folder) / name).is_socket()]

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Self
 from urllib.error import URLError
@@ -22,17 +24,27 @@ from ingest.assets import ConnectorSpec, Device, Inventory, Name, Site
 from ingest.broker import EmbeddedBroker
 from ingest.credentials import nats_config
 from ingest.enrolments import Enrolments
+from ingest.influx_setup import prepare
 from ingest.inventory import dump
+from ingest.store import TelemetryStore
+from ingest.store_duckdb import DuckStore
+from ingest.store_influx import InfluxStore
 from ingest.tied import tied
 from lunchong.control import RemoteOffice
 from lunchong.office import Health
-from tools.faults.outcome import NotInTime, until
+from tests.influx import ORG, Influxd
+from tools.faults.http_proxy import HttpProxy
+from tools.faults.mosquitto import Mosquitto
+from tools.faults.outcome import NotInTime, On, until
+from tools.faults.tcp_proxy import TcpProxy
 
 START_S = 90.0
 DRAIN_S = 60.0
 LAST_ACKS_S = 30.0
 CATCH_UP_S, FEW_OPEN = 180.0, 3_000
 SERVICES = ("ingest", "api")
+PREFIX = "lunchong"
+RETENTION_DAYS = 90
 
 
 class Ready(msgspec.Struct):
@@ -77,13 +89,21 @@ def place(sites: int = 4, piles: int = 50) -> Inventory:
 
 
 class Stage:
-    """Everything that is started here has ended, and its folder is gone, when the block is left."""
+    """Everything that is started here has ended, and its folder is gone, when the block is left.
 
-    def __init__(self, inventory: Inventory, folder: Path | None = None) -> None:
-        self.inventory = inventory
+    On `production` parts mosquitto (not where `brings_broker`) and InfluxDB are the harness's and outlive `serve`; on
+    `embedded` ones `serve` has its own broker, unless `own_broker` is asked for.
+    """
+
+    def __init__(self, inventory: Inventory, on: On = "embedded", *, brings_broker: bool = False) -> None:
+        self.inventory, self.on, self._brings_broker = inventory, on, brings_broker
         self.ending = ExitStack()
-        self.folder = folder or Path(self.ending.enter_context(tempfile.TemporaryDirectory(prefix="lunchong-faults-")))
+        self.folder = Path(self.ending.enter_context(tempfile.TemporaryDirectory(prefix="lunchong-faults-")))
         self.data = self.folder / "data"
+        self.seen = self.data
+        """The data folder as the harness sees it, where `serve` sees another disk there."""
+        self.prefix: Sequence[str] = ()
+        """What `serve` is started by."""
         self.data.mkdir(exist_ok=True)
         (self.data / "inventory.toml").write_text(dump(inventory), encoding="utf-8")
         self.cast = self.data / "inventory.toml"
@@ -96,6 +116,10 @@ class Stage:
         logins = [{"username": name, "password": password} for name, password in self.gateways.items()]
         self.credentials.write_bytes(msgspec.json.encode(logins))
         self.settings = {"LUNCHONG_HTTP_PORT": "0", "LUNCHONG_MQTT_LISTEN": "127.0.0.1:0"}
+        self._direct: str | None = None
+        """The broker's own address, where `serve` is given a proxy's."""
+        self._mosquitto: Mosquitto | None = None
+        self._influxd: Influxd | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -103,8 +127,14 @@ class Stage:
     def __exit__(self, *_error: object) -> None:
         self.ending.close()
 
-    def own_broker(self) -> EmbeddedBroker:
-        """A broker of the harness, which outlives `serve`."""
+    def own_broker(self) -> None:
+        """A broker of the harness, which outlives `serve`: production parts have no other."""
+        if self.on == "production":
+            self.mosquitto()
+        else:
+            self._nats()
+
+    def _nats(self) -> None:
         broker = EmbeddedBroker(self.folder / "broker", ("127.0.0.1", 0))
         broker.start(
             nats_config(
@@ -117,7 +147,70 @@ class Stage:
         )
         self.ending.callback(broker.stop)
         self.settings["LUNCHONG_MQTT_URL"] = broker.url
-        return broker
+
+    def mosquitto(self, *, tells_all: bool = False) -> Mosquitto:
+        """Started when it is asked for first; who is enrolled by then may enter."""
+        if self._mosquitto is None:
+            folder = self.folder / "mosquitto"
+            self._mosquitto = Mosquitto(folder, self.enrolments, self.inventory, tells_all=tells_all)
+            self.ending.callback(self._mosquitto.stop)
+            self.settings["LUNCHONG_MQTT_URL"] = self._mosquitto.url
+        return self._mosquitto
+
+    def influxd(self) -> Influxd:
+        """Started when it is asked for first, with the buckets that `init` makes."""
+        if self._influxd is None:
+            self._influxd = influxd = Influxd(self.folder / "influxd")
+            self.ending.callback(influxd.kill)
+            prepare(influxd.url, influxd.token, org=ORG, prefix=PREFIX, retention_days=RETENTION_DAYS)
+            self.settings |= {
+                "LUNCHONG_STORE": "influxdb",
+                "LUNCHONG_INFLUX_URL": influxd.url,
+                "LUNCHONG_INFLUX_TOKEN": influxd.token,
+            }
+        return self._influxd
+
+    def before_influxd(self) -> HttpProxy:
+        """A proxy between InfluxDB and the `serve` that is started next."""
+        proxy = self.ending.enter_context(HttpProxy(self.influxd().url))
+        self.settings["LUNCHONG_INFLUX_URL"] = proxy.url
+        return proxy
+
+    def before_broker(self) -> TcpProxy:
+        """A proxy between the broker and the `serve` that is started next; devices go straight to the broker."""
+        self.own_broker()
+        self._direct = self.settings["LUNCHONG_MQTT_URL"]
+        proxy = self.ending.enter_context(TcpProxy(self._direct))
+        self.settings["LUNCHONG_MQTT_URL"] = proxy.url
+        return proxy
+
+    @contextmanager
+    def opened(self) -> Iterator[TelemetryStore]:
+        """The store. On embedded parts nothing may run on it any more."""
+        if self.on == "production":
+            influxd = self.influxd()
+            store: TelemetryStore = InfluxStore(influxd.url, influxd.token, org=ORG, prefix=PREFIX)
+        else:
+            store = DuckStore(self.seen / "facts.duckdb")
+        with closing(store):
+            yield store
+
+    def keep_as(self, copy: Path) -> None:
+        """Put the data folder, and InfluxDB's own, aside as they are; nothing may be running on the first."""
+        shutil.copytree(self.data, copy / "data", ignore=_sockets)
+        if self._influxd:
+            self._influxd.stop()
+            shutil.copytree(self._influxd.folder, copy / "influxd", ignore=_sockets)
+            self._influxd.start()
+
+    def put_back(self, copy: Path) -> None:
+        shutil.rmtree(self.data)
+        shutil.copytree(copy / "data", self.data)
+        if self._influxd:
+            self._influxd.stop()
+            shutil.rmtree(self._influxd.folder)
+            shutil.copytree(copy / "influxd", self._influxd.folder)
+            self._influxd.start()
 
     def play_only(self, inventory: Inventory) -> None:
         """Leave the other devices of the place to the harness."""
@@ -125,10 +218,14 @@ class Stage:
         self.cast.write_text(dump(inventory), encoding="utf-8")
 
     def serve(self, *options: str) -> Server:
+        if self.on == "production":
+            if not self._brings_broker:
+                self.mosquitto()
+            self.influxd()
         return Server(self, options)
 
     def street(self, server: Server, *options: str) -> Street:
-        return Street(self, server.said.mqtt, options)
+        return Street(self, self._direct or server.said.mqtt, options)
 
     def child(self, command: list[str], log: Path, settings: dict[str, str]) -> subprocess.Popen[bytes]:
         # Measured for coverage, a process would start later than the matrix allows.
@@ -146,27 +243,28 @@ class Server:
 
     def __init__(self, stage: Stage, options: tuple[str, ...]) -> None:
         self.log = stage.folder / "serve.log"
-        self._data = stage.data
+        self._data = stage.seen
         self.began_s = time.monotonic()
-        command = [sys.executable, "-m", "lunchong", "serve", "--data", str(stage.data), *options]
-        (stage.data / "ready.json").unlink(missing_ok=True)
+        command = [*stage.prefix, sys.executable, "-m", "lunchong", "serve", "--data", str(stage.data), *options]
+        ready = stage.seen / "ready.json"
+        ready.unlink(missing_ok=True)
         self.process = stage.child(command, self.log, stage.settings)
         self.pid = self.process.pid
-        ready = stage.data / "ready.json"
         until(lambda: ready.exists() or self.process.poll() is not None, START_S, "lunchong serve starts")
         if self.process.poll() is not None:
             raise NotInTime(f"lunchong serve ended: {self.log.read_text(encoding='utf-8')[-2_000:]}")
         self.said = msgspec.json.decode(ready.read_bytes(), type=Ready)
         until(lambda: _answers(f"{self.said.http}/readyz"), START_S, "lunchong serve is ready")
 
-    def metric(self, name: str) -> float:
-        """The sum of a metric over its labels; no number while nobody answers."""
+    def metric(self, name: str, **labels: str) -> float:
+        """The sum of a metric over all that carry these labels; no number while nobody answers."""
         try:
             with urlopen(f"{self.said.http}/metrics", timeout=10) as answer:
                 text = answer.read().decode()
         except OSError:
             return math.nan
-        return sum(float(value) for value in re.findall(rf"^{name}(?:{{.*}})? (\S+)$", text, re.MULTILINE))
+        wanted = "".join(f'(?=.*{label}="{value}")' for label, value in labels.items())
+        return sum(float(value) for value in re.findall(rf"^{name}{wanted}(?:{{.*}})? (\S+)$", text, re.MULTILINE))
 
     def health(self) -> Health:
         health = RemoteOffice(self._data).health()
@@ -176,6 +274,11 @@ class Server:
     def conditions(self) -> dict[str, str]:
         """Code and evidence of what holds at ingest or at a device."""
         return {condition.code: condition.evidence for condition in self.health().conditions}
+
+    def memory_mib(self) -> float:
+        """What it holds in memory now."""
+        [kib] = re.findall(r"^VmRSS:\s+(\d+) kB", Path(f"/proc/{self.pid}/status").read_text(), re.MULTILINE)
+        return int(kib) / 1024
 
     def kill(self) -> None:
         self.process.kill()
@@ -219,13 +322,16 @@ class Street:
             raise NotInTime(f"lunchong simulate failed: {self.log.read_text(encoding='utf-8')[-2_000:]}")
         return msgspec.json.decode(lines[-1], type=Figures)
 
+    def progress(self) -> Figures | None:
+        """The newest line that it printed; one comes each second."""
+        lines = [line for line in self.log.read_bytes().splitlines(keepends=True) if line.startswith(b'{"progress"')]
+        lines = [line for line in lines if line.endswith(b"\n")]
+        return msgspec.json.decode(lines[-1], type=Progress).progress if lines else None
+
     def _open(self) -> int:
-        """How many messages were sent and not acknowledged, by the newest line that it printed."""
-        lines = [line for line in self.log.read_bytes().splitlines() if line.startswith(b'{"progress"')]
-        if not lines:
-            return FEW_OPEN
-        now = msgspec.json.decode(lines[-1], type=Progress).progress
-        return now.sent - now.acked - now.dropped
+        """How many messages were sent and not acknowledged."""
+        now = self.progress()
+        return now.sent - now.acked - now.dropped if now else FEW_OPEN
 
 
 def children_of(pid: int) -> list[int]:
@@ -249,3 +355,7 @@ def _answers(url: str) -> bool:
     with suppress(URLError, OSError), urlopen(url, timeout=5):
         return True
     return False
+
+
+def _sockets(folder: str, names: list[str]) -> list[str]:
+    return [name for name in names if (Path(folder) / name).is_socket()]
