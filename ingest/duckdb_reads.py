@@ -9,13 +9,13 @@ still what the device said). They are stored, and sessions are derived from them
 
 from __future__ import annotations
 
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Mapping, Sequence
 from itertools import starmap
 
 from ingest.duckdb_file import Cursor
 from ingest.duckdb_schema import COUNTERS, DEAD_COLUMNS, RAW, SESSION_COLUMNS
 from ingest.facts import KEY_COLUMNS, STATION_COLUMNS, Cell, DeadLetter, Reading, Session
+from ingest.paging import cursor_after
 from ingest.store import HistoryPoint, SessionPage
 
 NS_PER_MS = 1_000_000
@@ -83,7 +83,7 @@ def sessions(
         values += after
     found = some_sessions(cursor, " AND ".join(wanted), values, limit + 1)
     items = found[:limit]
-    return SessionPage(items, _cursor(items[-1]) if len(found) > limit and items else None)
+    return SessionPage(items, cursor_after(items[-1]) if len(found) > limit and items else None)
 
 
 def some_sessions(cursor: Cursor, wanted: str, values: Sequence[str | int], limit: int | None = None) -> list[Session]:
@@ -92,23 +92,6 @@ def some_sessions(cursor: Cursor, wanted: str, values: Sequence[str | int], limi
         [*values, limit],
     ).fetchall()
     return [Session(**dict(zip(SESSION_COLUMNS, row, strict=True))) for row in found]
-
-
-def place(cursor: str | None) -> tuple[int, str] | None:
-    """What an opaque cursor of `sessions` stands for. Raises ValueError for one that was not ours."""
-    if cursor is None:
-        return None
-    try:
-        started_ms, _, session = urlsafe_b64decode(cursor.encode()).decode().partition(" ")
-        if not session:
-            raise ValueError(cursor)
-        return int(started_ms), session
-    except ValueError:
-        raise ValueError(f"{cursor!r} is not a cursor of this list: begin again without one") from None
-
-
-def _cursor(session: Session) -> str:
-    return urlsafe_b64encode(f"{session.started_ms} {session.id}".encode()).decode()
 
 
 def readings(cursor: Cursor, site: str, device: str, connector: int, since_ms: int) -> list[Reading]:

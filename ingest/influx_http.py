@@ -7,7 +7,7 @@ import gzip
 import io
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from http.client import HTTPException
 from typing import Any
@@ -35,7 +35,7 @@ LAST_NS = 7_258_118_400_000_000_000
 _DIALECT = Dialect(header=True, delimiter=",", comment_prefix="#", annotations=[], date_time_format="RFC3339")
 NOT_REACHED = (HTTPError, HTTPException, OSError)
 
-Param = str | int | float | bool | Sequence[str]
+Param = str | int | float | bool | timedelta
 
 
 class PointRefused(Exception):
@@ -57,6 +57,7 @@ class Influx:
     def __init__(self, url: str, token: str, org: str) -> None:
         self.url = url.rstrip("/")
         self.org = org
+        self.ns = Times().ns
         self._closed = False
         self._client = InfluxDBClient(self.url, token, org=org, timeout=(CONNECT_MS, ANSWER_MS), retries=False)
         self._writes = WriteService(self._client.api_client)
@@ -73,7 +74,7 @@ class Influx:
             )  # fmt: skip
 
     def query(self, flux: str, columns: Sequence[str], params: Mapping[str, Param]) -> Iterator[list[str]]:
-        """The rows that a script of ours answers as they come, as the text of `columns` ("" where a table has not that column).
+        """The rows that a script of ours answers, as they come: the text of `columns`, "" where a table has none such.
 
         What users named goes in `params`, which the server gets as values, never as a part of the script.
         Raises StoreUnavailable.

@@ -44,14 +44,17 @@ def tag_text(value: str) -> str:
 
 
 def quoted(text: str) -> str:
-    """A string field in a line. Text with controls goes as JSON: answers in CSV would change its ends of lines."""
-    if _CONTROL.search(text) or text.startswith('"'):
-        text = json.dumps(text)
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    """A string field in a line."""
+    return '"' + field_value(text).replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def field_value(text: str) -> str:
+    """A string field as the server keeps it. Text with controls is JSON: answers in CSV would change its line ends."""
+    return json.dumps(text) if _CONTROL.search(text) or text.startswith('"') else text
 
 
 def field_text(value: str) -> str:
-    """What a string field was made of."""
+    """What `field_value` was made of."""
     return str(json.loads(value)) if value.startswith('"') else value
 
 

@@ -9,14 +9,21 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import timedelta
+from statistics import fmean
 
-from ingest.facts import EVENT_COLUMNS, PILE_COLUMNS, STATION_COLUMNS, Cell
-from ingest.influx_http import FIRST_NS, LAST_NS, Influx, Param, Times
-from ingest.influx_lines import field_text, tag_text
+from ingest.facts import EVENT_COLUMNS, KEY_COLUMNS, PILE_COLUMNS, STATION_COLUMNS, Cell, Reading
+from ingest.influx_http import FIRST_NS, LAST_NS, Influx, Param
+from ingest.influx_lines import field_text, tag_text, tag_value
 from ingest.rows import NANOS
+from ingest.store import HistoryPoint
 
 COLUMNS = {"pile": PILE_COLUMNS, "station": STATION_COLUMNS, "event": EVENT_COLUMNS}
 TAGS = ("site", "device", "kind", "connector", "name", "code")
+
+COUNTERS = ("energy_kwh", "energy_wh", "entries")
+PILE_NUMBERS = ("power_kw", "energy_kwh", "current_a", "voltage_v", "temp_c", "soc_pct")
+STATION_NUMBERS = tuple(column for column in STATION_COLUMNS if column not in (*KEY_COLUMNS, "groups"))
 
 _WHOLE = {"seq", "ts_ms", "connector", "people", "seats_used", "reading_seats_used", "entries", "outlets_used"}
 _YES_NO = {"skewed", "misdated", "bay_occupied", "ok", "cleared", "alarm"}
@@ -47,29 +54,193 @@ def cell(field: str, text: str) -> Cell:
     return field_text(text) if field in _TEXT else float(text)
 
 
-_LATEST = """
-newest = (bucket, measurement) => from(bucket: bucket)
+_ROWS = """
+rows = (bucket, measurement) => from(bucket: bucket)
   |> range(start: time(v: first_ns), stop: time(v: last_ns))
   |> filter(fn: (r) => r._measurement == measurement)
-newest(bucket: raw, measurement: "pile") |> last() |> drop(columns: ["_start", "_stop"]) |> yield(name: "pile")
-newest(bucket: raw, measurement: "station") |> last() |> drop(columns: ["_start", "_stop"]) |> yield(name: "station")
-newest(bucket: facts, measurement: "event") |> filter(fn: (r) => r.kind == "amenity")
+"""
+_LATEST = """
+rows(bucket: raw, measurement: "pile") |> last() |> drop(columns: ["_start", "_stop"]) |> yield(name: "pile")
+rows(bucket: raw, measurement: "station") |> last() |> drop(columns: ["_start", "_stop"]) |> yield(name: "station")
+rows(bucket: facts, measurement: "event") |> filter(fn: (r) => r.kind == "amenity")
   |> last() |> drop(columns: ["_start", "_stop"]) |> yield(name: "event")
 """
+_MISDATED = """
+rows(bucket: raw, measurement: "pile") |> filter(fn: (r) => r._field == "misdated") |> yield(name: "pile")
+rows(bucket: raw, measurement: "station") |> filter(fn: (r) => r._field == "misdated") |> yield(name: "station")
+rows(bucket: facts, measurement: "event") |> filter(fn: (r) => r._field == "misdated") |> yield(name: "event")
+"""
+_OF_DEVICE = "  |> filter(fn: (r) => r.site == wanted_site and r.device == wanted_device)\n"
+_OF_CONNECTOR = "  |> filter(fn: (r) => r.connector == wanted_connector)\n"
+_NARROW = '  |> drop(columns: ["_start", "_stop", "_measurement"])\n'
+_POINT = ("_field", "_value", "_time", *TAGS)
 
 
 def latest(influx: Influx, buckets: Buckets) -> list[dict[str, Cell]]:
-    asked: Mapping[str, Param] = {"raw": buckets.raw, "facts": buckets.facts, "first_ns": FIRST_NS, "last_ns": LAST_NS}
-    columns = ("_measurement", "_time", "_field", "_value", *TAGS)
-    times = Times()
+    asked: dict[str, Param] = {
+        "raw": buckets.raw, "facts": buckets.facts, "first_ns": FIRST_NS, "last_ns": LAST_NS,
+    }  # fmt: skip
     found: dict[tuple[str, Series], dict[str, tuple[int, str]]] = {}
-    for measurement, time, field, value, *tags in influx.query(_LATEST, columns, asked):
-        found.setdefault((measurement, tuple(tags)), {})[field] = times.ns(time), value
+    misdated: dict[tuple[str, Series], set[int]] = {}
+    columns = ("result", "_measurement", *_POINT)
+    for measurement, _measurement, field, value, time, *tags in influx.query(_ROWS + _LATEST, columns, asked):
+        found.setdefault((measurement, tuple(tags)), {})[field] = influx.ns(time), value
+    for measurement, _measurement, _field, _value, time, *tags in influx.query(_ROWS + _MISDATED, columns, asked):
+        misdated.setdefault((measurement, tuple(tags)), set()).add(influx.ns(time))
     rows = []
     for (measurement, series), fields in sorted(found.items()):
-        at_ns = fields["seq"][0]
-        rows.append(as_row(measurement, series, at_ns, {n: v for n, (t, v) in fields.items() if t == at_ns}))
+        at_ns, wrong = fields["seq"][0], misdated.get((measurement, series), set())
+        if at_ns not in wrong:
+            rows.append(as_row(measurement, series, at_ns, {n: v for n, (t, v) in fields.items() if t == at_ns}))
+        elif earlier := _newest_but(influx, buckets, measurement, series, wrong):
+            rows.append(earlier)
     return rows
+
+
+_SOME = """
+rows(bucket: bucket, measurement: measurement)
+  |> filter(fn: (r) => r.site == wanted_site and r.device == wanted_device and r.kind == wanted_kind)
+"""
+
+
+def _newest_but(
+    influx: Influx, buckets: Buckets, measurement: str, series: Series, wrong: set[int]
+) -> dict[str, Cell] | None:
+    """The newest row of a series whose time is none of `wrong`."""
+    asked: dict[str, Param] = {
+        "bucket": buckets.facts if measurement == "event" else buckets.raw,
+        "measurement": measurement, "first_ns": FIRST_NS, "last_ns": LAST_NS, "most": len(wrong) + 1,
+    }  # fmt: skip
+    script = _ROWS + _SOME
+    for name, value in zip(TAGS, series, strict=True):
+        if value:
+            asked[f"wanted_{name}"] = value
+            script += f"  |> filter(fn: (r) => r.{name} == wanted_{name})\n"
+    tail = script + '  |> filter(fn: (r) => r._field == "seq") |> tail(n: most)\n'
+    times = {influx.ns(time) for (time,) in influx.query(tail, ("_time",), asked)} - wrong
+    if not times:
+        return None
+    at_ns = max(times)
+    fields = influx.query(script, ("_field", "_value"), {**asked, "first_ns": at_ns, "last_ns": at_ns + 1})
+    return as_row(measurement, series, at_ns, dict(map(tuple, fields)))
+
+
+_OF_KIND = "rows(bucket: raw, measurement: measurement)\n"
+_STEPS = """
+steps = (fn, fields) => wanted
+  |> filter(fn: fields)
+  |> aggregateWindow(every: every, offset: offset, fn: fn, createEmpty: false, timeSrc: "_start")
+  |> keep(columns: ["_time", "_value", "_field"])
+"""
+_SOME_STEPS = """
+steps(fn: count, fields: (r) => r._field == "seq" or r._field == "misdated") |> yield(name: "count")
+steps(fn: mean, fields: (r) => {means}) |> yield(name: "mean")
+steps(fn: last, fields: (r) => {lasts}) |> yield(name: "last")
+"""
+
+
+def _any_of(fields: Sequence[str]) -> str:
+    return " or ".join(f'r._field == "{field}"' for field in fields)
+
+
+def history(
+    influx: Influx, buckets: Buckets, site: str, device: str, connector: int | None,
+    start_ms: int, end_ms: int, every_ms: int,
+) -> list[HistoryPoint]:  # fmt: skip
+    measurement, numbers = ("station", STATION_NUMBERS) if connector is None else ("pile", PILE_NUMBERS)
+    asked, place = _of(buckets, measurement, site, device, connector, start_ms, end_ms)
+    if asked["first_ns"] >= asked["last_ns"]:  # type: ignore[operator]
+        return []
+    asked |= {"every": timedelta(milliseconds=every_ms), "offset": timedelta(milliseconds=start_ms % every_ms)}
+    script = _SOME_STEPS.format(
+        means=_any_of([name for name in numbers if name not in COUNTERS]),
+        lasts=_any_of([name for name in numbers if name in COUNTERS]),
+    )
+    steps: dict[int, dict[str, float | None]] = {}
+    for field, value, time in influx.query(
+        _ROWS + "wanted = " + _OF_KIND + place + _STEPS + script, ("_field", "_value", "_time"), asked
+    ):
+        if field == "misdated":
+            return _slow_history(influx, asked, place, numbers, start_ms, every_ms)
+        step = steps.setdefault(influx.ns(time) // NANOS, dict.fromkeys(numbers))
+        if field != "seq":
+            step[field] = float(value)
+    return [HistoryPoint(at_ms, values) for at_ms, values in sorted(steps.items())]
+
+
+def _slow_history(
+    influx: Influx, asked: Mapping[str, Param], place: str, numbers: Sequence[str], start_ms: int, every_ms: int
+) -> list[HistoryPoint]:
+    """The same from every row, for a stretch that has rows to be passed over."""
+    steps: dict[int, dict[str, list[float]]] = {}
+    for _series, at_ns, fields in points(influx, _ROWS + _OF_KIND + place + _NARROW, asked):
+        if "misdated" in fields:
+            continue
+        step = steps.setdefault(start_ms + (at_ns // NANOS - start_ms) // every_ms * every_ms, {})
+        for name in numbers:
+            if name in fields:
+                step.setdefault(name, []).append(float(fields[name]))
+    return [
+        HistoryPoint(
+            at_ms,
+            {
+                name: None if name not in step else step[name][-1] if name in COUNTERS else fmean(step[name])
+                for name in numbers
+            },
+        )
+        for at_ms, step in sorted(steps.items())
+    ]
+
+
+_READING = """
+  |> filter(fn: (r) => r._field == "boot" or r._field == "seq" or r._field == "state" or r._field == "suspended_by"
+                    or r._field == "power_kw" or r._field == "energy_kwh")
+"""
+
+
+def readings(influx: Influx, buckets: Buckets, site: str, device: str, connector: int, since_ms: int) -> list[Reading]:
+    asked, place = _of(buckets, "pile", site, device, connector, since_ms, LAST_NS // NANOS)
+    if asked["first_ns"] >= asked["last_ns"]:  # type: ignore[operator]
+        return []
+    found = list[Reading]()
+    for _series, at_ns, fields in points(influx, _ROWS + _OF_KIND + place + _READING + _NARROW, asked):
+        power, energy = fields.get("power_kw"), fields.get("energy_kwh")
+        found.append(
+            Reading(
+                field_text(fields["boot"]),
+                int(fields["seq"]),
+                at_ns // NANOS,
+                connector,
+                fields.get("state"),
+                fields.get("suspended_by"),
+                None if power is None else float(power),
+                None if energy is None else float(energy),
+            )
+        )
+    return found
+
+
+def _of(
+    buckets: Buckets, measurement: str, site: str, device: str, connector: int | None, start_ms: int, end_ms: int
+) -> tuple[dict[str, Param], str]:
+    """What to ask of one device, or one of its connectors, in [start, end), and the part of the script for it."""
+    asked: dict[str, Param] = {
+        "raw": buckets.raw, "measurement": measurement,
+        "first_ns": max(start_ms * NANOS, FIRST_NS), "last_ns": min(end_ms * NANOS, LAST_NS),
+        "wanted_site": tag_value(site), "wanted_device": tag_value(device),
+    }  # fmt: skip
+    if connector is None:
+        return asked, _OF_DEVICE
+    return asked | {"wanted_connector": str(connector)}, _OF_DEVICE + _OF_CONNECTOR
+
+
+def points(influx: Influx, script: str, asked: Mapping[str, Param]) -> list[tuple[Series, int, dict[str, str]]]:
+    """(series, time, fields by name) of the points that a script answers field by field, by series and time."""
+    found: dict[tuple[Series, str], dict[str, str]] = {}
+    for field, value, time, *tags in influx.query(script, _POINT, asked):
+        found.setdefault((tuple(tags), time), {})[field] = value
+    rows = [(series, influx.ns(time), fields) for (series, time), fields in found.items() if "seq" in fields]
+    return sorted(rows, key=lambda row: row[:2])
 
 
 _SEQS = """

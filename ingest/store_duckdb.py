@@ -17,6 +17,7 @@ from ingest.duckdb_file import Cursor, DuckFile
 from ingest.duckdb_rollup import DirtyHours, Mark, days, expire, hours, roll_up
 from ingest.duckdb_schema import RAW
 from ingest.facts import Batch, Cell, DeadLetter, Level, Reading, Session
+from ingest.paging import place
 from ingest.store import HistoryPoint, RollupRow, SessionPage
 
 DEFAULT_TIMEZONE = "Asia/Shanghai"
@@ -71,7 +72,7 @@ class DuckStore:
 
     def sessions(self, *, site: str | None = None, device: str | None = None, connector: int | None = None,
                  start_ms: int | None = None, end_ms: int | None = None, cursor: str | None = None, limit: int = 100) -> SessionPage:  # fmt: skip  # noqa: E501
-        after = reads.place(cursor)
+        after = place(cursor)
         with self._file.reading() as db:
             return reads.sessions(
                 db, {"site": site, "device": device, "connector": connector}, start_ms, end_ms, after, limit

@@ -6,18 +6,26 @@ last, so that a batch of which anything is missing is given again, whole.
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping
 from threading import Lock
-from typing import get_args
 from zoneinfo import ZoneInfo
 
+from msgspec.structs import replace
+
 from ingest import influx_facts as facts
+from ingest import influx_letters as letters
 from ingest import influx_reads as reads
-from ingest.facts import Batch, Cell, DeadLetter, Reading, Session
+from ingest import influx_skew as skew
+from ingest.facts import Batch, Cell, DeadLetter, Level, Reading, Row, Session
 from ingest.influx_http import Influx
 from ingest.influx_lines import Lines
-from ingest.influx_writing import dead_letter, put
+from ingest.influx_writing import Refusal, dead_letter, put
+from ingest.paging import place
 from ingest.rows import NANOS, Measurement
 from ingest.store import HistoryPoint, RollupRow, SessionPage
+
+log = logging.getLogger(__name__)
 
 DEFAULT_TIMEZONE = "Asia/Shanghai"
 
@@ -42,17 +50,36 @@ class InfluxStore:
         with self._writing:
             if batch.no <= self._known_drained(batch.spool):
                 return []
-            kinds: tuple[Measurement, ...] = get_args(Measurement)
-            rows = {"pile": batch.pile, "station": batch.station, "event": batch.event}
-            lines = {kind: self._lines.of(kind, rows[kind]) for kind in kinds}
+            rows: dict[Measurement, list[Row]] = {"pile": batch.pile, "station": batch.station, "event": batch.event}
+            lines = {kind: self._lines.of(kind, of_kind) for kind, of_kind in rows.items()}
             refused: list[DeadLetter] = []
-            newest_ms = max((int(row[0] or 0) // NANOS for kind in kinds for row in rows[kind]), default=0)
-            for kind in kinds:
-                bucket = self._buckets.facts if kind == "event" else self._buckets.raw
-                refusals = put(self._influx, bucket, lines[kind], lambda: self._mark(batch.spool))
-                refused += [dead_letter(kind, rows[kind][refusal.index], refusal, newest_ms) for refusal in refusals]
+            for kind, of_kind in rows.items():
+                refusals = self._put(self._bucket(kind), lines[kind], batch.spool)
+                refused += [
+                    dead_letter(kind, of_kind[refusal.index], refusal, _newest_ms(rows)) for refusal in refusals
+                ]
+            self._write_facts(batch, self._known_before(refused))
+            for flag in skew.flags(self._influx, self._buckets, batch.skewed):
+                self._influx.write(self._bucket(flag.measurement), [flag.line()])
             self._mark(batch.spool, batch.no)
             return refused
+
+    def _write_facts(self, batch: Batch, refused: list[DeadLetter]) -> None:
+        bucket = self._buckets.facts
+        facts.withdraw(self._influx, bucket, batch.withdrawn)
+        if batch.revived:
+            letters.purge_dead(self._influx, bucket, batch.revived, None)
+        dead = letters.letter_lines(self._influx, bucket, [*batch.dead, *refused])
+        newest = {session.id: session for session in batch.sessions}
+        for refusal in self._put(bucket, [*map(facts.session_line, newest.values()), *dead], batch.spool):
+            log.error("InfluxDB refuses a session or a dead letter for good: %s", refusal.why)
+
+    def _known_before(self, refused: list[DeadLetter]) -> list[DeadLetter]:
+        """A letter that was kept before, by a batch given again, stays at its time."""
+        if not refused:
+            return []
+        known = letters.received_before(self._influx, self._buckets.facts, [letter.id for letter in refused])
+        return [replace(letter, received_ms=known.get(letter.id, letter.received_ms)) for letter in refused]
 
     def drained(self, spool: str) -> int:
         with self._writing:
@@ -61,45 +88,59 @@ class InfluxStore:
     def latest(self) -> list[dict[str, Cell]]:
         return reads.latest(self._influx, self._buckets)
 
-    def stored(self, since_batch: tuple[str, int] | None = None) -> list[tuple[str, str, str, int, int, int]]:  # noqa: ARG002
-        """Of all rows: batches cannot be told apart here."""
-        return reads.stored(self._influx, self._buckets)
+    def history(
+        self, site: str, device: str, connector: int | None, start_ms: int, end_ms: int, every_ms: int
+    ) -> list[HistoryPoint]:
+        if every_ms <= 0:
+            raise ValueError("a step lasts at least a millisecond")
+        return reads.history(self._influx, self._buckets, site, device, connector, start_ms, end_ms, every_ms)
 
-    def history(self, *_args: object) -> list[HistoryPoint]:
-        return []
-
-    def sessions(self, **_wanted: object) -> SessionPage:
-        return SessionPage([], None)
+    def sessions(self, *, site: str | None = None, device: str | None = None, connector: int | None = None,
+                 start_ms: int | None = None, end_ms: int | None = None, cursor: str | None = None, limit: int = 100) -> SessionPage:  # fmt: skip  # noqa: E501
+        wanted = {"site": site, "device": device, "connector": connector}
+        return facts.sessions(self._influx, self._buckets.facts, wanted, start_ms, end_ms, place(cursor), limit)
 
     def open_sessions(self) -> list[Session]:
-        return []
+        return facts.open_sessions(self._influx, self._buckets.facts)
 
-    def sessions_after(self, *_args: object) -> list[Session]:
-        return []
+    def sessions_after(self, site: str, device: str, since_ms: int) -> list[Session]:
+        return facts.sessions_after(self._influx, self._buckets.facts, site, device, since_ms)
 
-    def readings(self, *_args: object) -> list[Reading]:
-        return []
+    def readings(self, site: str, device: str, connector: int, since_ms: int) -> list[Reading]:
+        return reads.readings(self._influx, self._buckets, site, device, connector, since_ms)
 
-    def roll_up(self, *_args: object) -> int:
+    def roll_up(self, before_ms: int, limit_hours: int = 2_000) -> int:
         return 0
 
-    def rollups(self, *_args: object, **_wanted: object) -> list[RollupRow]:
+    def rollups(
+        self, level: Level, start_ms: int, end_ms: int, *, site: str | None = None, device: str | None = None
+    ) -> list[RollupRow]:
         return []
 
-    def dead_letters(self, **_wanted: object) -> list[DeadLetter]:
-        return []
+    def stored(self, since_batch: tuple[str, int] | None = None) -> list[tuple[str, str, str, int, int, int]]:  # noqa: ARG002
+        """Of all rows: which batch brought a row is not kept here."""
+        return reads.stored(self._influx, self._buckets)
+
+    def dead_letters(self, *, limit: int = 100, after: str | None = None) -> list[DeadLetter]:
+        return letters.dead_letters(self._influx, self._buckets.facts, limit, after)
 
     def count_dead(self) -> int:
-        return 0
+        return letters.count_dead(self._influx, self._buckets.facts)
 
-    def purge_dead(self, *_args: object, **_wanted: object) -> int:
-        return 0
+    def purge_dead(self, ids: list[str] | None = None, before_ms: int | None = None) -> int:
+        return letters.purge_dead(self._influx, self._buckets.facts, ids, before_ms)
 
-    def expire(self, *_args: object) -> int:
+    def expire(self, before_ms: int) -> int:
         return 0
 
     def close(self) -> None:
         self._influx.close()
+
+    def _bucket(self, measurement: str) -> str:
+        return self._buckets.facts if measurement == "event" else self._buckets.raw
+
+    def _put(self, bucket: str, lines: list[str], spool: str) -> list[Refusal]:
+        return put(self._influx, bucket, lines, lambda: self._mark(spool, self._drained[spool]))
 
     def _known_drained(self, spool: str) -> int:
         if spool not in self._drained:
@@ -107,7 +148,10 @@ class InfluxStore:
         self._influx.check_open()
         return self._drained[spool]
 
-    def _mark(self, spool: str, no: int | None = None) -> None:
-        drained = self._drained[spool] if no is None else no
-        self._influx.write(self._buckets.facts, [facts.drained_line(spool, drained)])
-        self._drained[spool] = drained
+    def _mark(self, spool: str, no: int) -> None:
+        self._influx.write(self._buckets.facts, [facts.drained_line(spool, no)])
+        self._drained[spool] = no
+
+
+def _newest_ms(rows: Mapping[Measurement, list[Row]]) -> int:
+    return max((int(row[0] or 0) // NANOS for of_kind in rows.values() for row in of_kind), default=0)

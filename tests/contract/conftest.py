@@ -9,21 +9,24 @@ import pytest
 
 from ingest.store import TelemetryStore
 from ingest.store_duckdb import DuckStore
+from ingest.store_influx import InfluxStore
 from tests.boards import Street
 
-ADAPTERS: dict[str, Callable[[Path], TelemetryStore]] = {
-    "duckdb": lambda folder: DuckStore(folder / "facts.duckdb"),
-}
-"""InfluxDB takes its seat here: a server, a token and buckets of the test's own, with the same facts behind them."""
+ADAPTERS = ("duckdb", "influxdb")
 
 
 @pytest.fixture(params=ADAPTERS)
-def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[], TelemetryStore]]:
-    """Opens the same facts again and again."""
+def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[..., TelemetryStore]]:
+    """Opens the same facts again and again. Settings such as `timezone` may be given."""
     opened: list[TelemetryStore] = []
+    if request.param == "influxdb":
+        server, prefix = (request.getfixturevalue(name) for name in ("influx_server", "influx_prefix"))
 
-    def open_it() -> TelemetryStore:
-        opened.append(ADAPTERS[request.param](tmp_path))
+    def open_it(**settings: str) -> TelemetryStore:
+        if request.param == "influxdb":
+            opened.append(InfluxStore(server.url, server.token, org=server.org, prefix=prefix, **settings))
+        else:
+            opened.append(DuckStore(tmp_path / "facts.duckdb", **settings))
         return opened[-1]
 
     yield open_it
@@ -32,7 +35,7 @@ def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Calla
 
 
 @pytest.fixture
-def store(open_store: Callable[[], TelemetryStore]) -> TelemetryStore:
+def store(open_store: Callable[..., TelemetryStore]) -> TelemetryStore:
     return open_store()
 
 

@@ -20,7 +20,7 @@ from ingest.duckdb_schema import SCHEMA
 from ingest.store import StoreUnusable
 from ingest.store_duckdb import DuckStore
 from ingest.tied import tied
-from tests.stores import HOUR_MS, NINE_MS, Spool, meter
+from tests.stores import HOUR_MS, NINE_MS, Spool, fault, meter
 
 ROOT = Path(__file__).parents[2]
 BATCH_ROWS = 50
@@ -147,6 +147,18 @@ def test_a_full_disk_refuses_batches_and_takes_the_same_ones_when_there_is_room(
     assert said["drained"] in (said["no"] - 1, said["no"])
     assert said["stored"] == [["jn-01", "pile-01", "boot", 1, said["no"] * BATCH_ROWS, said["no"] * BATCH_ROWS]]
     assert said["sessions"] == said["no"]
+
+
+# --- batches -------------------------------------------------------------------------------------------------------
+
+
+def test_what_came_after_a_batch_can_be_asked_apart(store):
+    spool = Spool()
+    store.write(spool.batch(meter(NINE_MS, seq=1)))
+    store.write(spool.batch(meter(NINE_MS, seq=2), fault(NINE_MS, "E1", seq=3)))
+    store.write(Spool("spool-b").batch(meter(NINE_MS, seq=9)))
+    assert store.stored(("spool-a", 1)) == [("jn-01", "pile-01", "boot", 2, 3, 2)]
+    assert store.stored(("spool-a", 2)) == []
 
 
 # --- threads ---------------------------------------------------------------------------------------------------------
