@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime, time, timedelta
-from itertools import pairwise
+from itertools import chain, pairwise
 from threading import Lock
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -53,8 +53,10 @@ class DirtyHours:
 
     def mark(self, cursor: Cursor, batch: Batch, others: Iterable[tuple[str, str, int]] = ()) -> set[Mark]:
         """Mark, within the batch's transaction, the hours of its rows and of `others` (site, device, at_ns)."""
-        rows = [(str(site), str(device), int(at_ns or 0)) for at_ns, site, device, *_ in (*batch.pile, *batch.station)]
-        hours = {(site, device, at_ns // HOUR_NS * HOUR_MS) for site, device, at_ns in (*rows, *others)} - self._known
+        rows: Iterable[Any] = chain(batch.pile, batch.station)
+        found = {(row[1], row[2], row[0] // HOUR_NS) for row in rows}
+        found |= {(site, device, at_ns // HOUR_NS) for site, device, at_ns in others}
+        hours = {(site, device, hour * HOUR_MS) for site, device, hour in found} - self._known
         if hours:
             self.newest += 1
             appender = cursor.appender("dirty")

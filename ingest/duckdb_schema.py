@@ -26,7 +26,7 @@ _SMALL = {"connector", "people", "seats_used", "reading_seats_used", "outlets_us
 _YES_NO = {"skewed", "bay_occupied", "ok", "cleared", "alarm", "incomplete"}
 
 
-def _type(column: str) -> str:
+def column_type(column: str) -> str:
     if column in _TEXT:
         return "VARCHAR"
     if column in _WHOLE:
@@ -39,7 +39,7 @@ def _type(column: str) -> str:
 
 
 def _table(name: str, columns: tuple[str, ...], before: str = "") -> str:
-    return f"CREATE TABLE {name} ({before}{', '.join(f'{column} {_type(column)}' for column in columns)});"
+    return f"CREATE TABLE {name} ({before}{', '.join(f'{column} {column_type(column)}' for column in columns)});"
 
 
 def _counter(name: str, kind: str) -> str:

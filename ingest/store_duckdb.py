@@ -6,13 +6,14 @@ however late, marks its hours in the same transaction, and the next rollup renew
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import msgspec
 
 from ingest import duckdb_reads as reads
+from ingest.duckdb_append import append, append_rows
 from ingest.duckdb_file import Cursor, DuckFile
 from ingest.duckdb_rollup import DirtyHours, Mark, days, expire, hours, roll_up
 from ingest.duckdb_schema import RAW
@@ -43,7 +44,7 @@ class DuckStore:
             if drained is not None and batch.no <= drained:
                 return []
             for table, rows in (("pile", batch.pile), ("station", batch.station), ("event", batch.event)):
-                _append(cursor, table, [(batch.spool, batch.no, *row) for row in rows])
+                append_rows(cursor, table, batch.spool, batch.no, rows)
             _replace(cursor, "session", batch.sessions, batch.withdrawn)
             _replace(cursor, "dead_letter", batch.dead, batch.revived)
             found_skewed = _mark_skewed(cursor, batch)
@@ -133,24 +134,12 @@ class DuckStore:
         self._file.close()
 
 
-def _append(cursor: Cursor, table: str, rows: Sequence[Sequence[Cell | bytes]]) -> None:
-    if not rows:
-        return
-    appender = cursor.appender(table)
-    try:
-        appender.append_rows(rows)
-        appender.flush()
-    except BaseException:
-        appender.clear()
-        raise
-
-
 def _replace(cursor: Cursor, table: str, values: Collection[Session | DeadLetter], gone: Iterable[str] = ()) -> None:
     newest = {value.id: value for value in values}
     ids = [*newest, *gone]
     if ids:
         cursor.execute(f"DELETE FROM {table} WHERE id IN (SELECT unnest(?::VARCHAR[]))", [ids])
-        _append(cursor, table, [msgspec.structs.astuple(value) for value in newest.values()])
+        append(cursor, table, [msgspec.structs.astuple(value) for value in newest.values()])
 
 
 def _mark_skewed(cursor: Cursor, batch: Batch) -> set[tuple[str, str, int]]:
