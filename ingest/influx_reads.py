@@ -121,8 +121,8 @@ def _newest_but(
     if not times:
         return None
     at_ns = max(times)
-    fields = influx.query(script, ("_field", "_value"), {**asked, "first_ns": at_ns, "last_ns": at_ns + 1})
-    return as_row(measurement, series, at_ns, dict(map(tuple, fields)))
+    asked |= {"first_ns": at_ns, "last_ns": at_ns + 1}
+    return next((as_row(measurement, series, at_ns, fields) for *_, fields in points(influx, script, asked)), None)
 
 
 _OF_KIND = "rows(bucket: raw, measurement: measurement)\n"
@@ -266,6 +266,24 @@ def stored(influx: Influx, buckets: Buckets) -> list[tuple[str, str, str, int, i
             boot, seq = (value, other[1]) if field == "boot" else (other[1], value)
             seqs.setdefault((point[1], point[2], field_text(boot)), array("q")).append(int(seq))
     return sorted((*key, *run) for key, found in seqs.items() for run in _runs(sorted(found)))
+
+
+_COUNT = """
+from(bucket: bucket) |> range(start: time(v: first_ns), stop: time(v: last_ns))
+  |> filter(fn: (r) => r._field == "seq") |> count() |> keep(columns: ["_value"])
+"""
+
+
+def expire(influx: Influx, buckets: Buckets, before_ms: int) -> int:
+    """Delete the raw rows before a time; how many there were. Deleting is heavy, so nothing is not deleted."""
+    if before_ms <= 0:
+        return 0
+    last_ns = min(before_ms * NANOS, LAST_NS)
+    asked: dict[str, Param] = {"bucket": buckets.raw, "first_ns": FIRST_NS, "last_ns": last_ns}
+    rows = sum(int(count) for (count,) in influx.query(_COUNT, ("_value",), asked))
+    if rows:
+        influx.delete(buckets.raw, FIRST_NS, last_ns - 1, "")
+    return rows
 
 
 def _runs(seqs: Sequence[int]) -> Iterator[tuple[int, int, int]]:

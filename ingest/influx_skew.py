@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from ingest.facts import SkewMark
 from ingest.influx_http import FIRST_NS, LAST_NS, Influx, Param
-from ingest.influx_lines import field_value, tag_value
+from ingest.influx_lines import field_value, tag_text, tag_value
 from ingest.influx_reads import COLUMNS, TAGS, Buckets, Series
 from ingest.rows import NANOS
 
@@ -25,6 +25,10 @@ class Flag:
     def __init__(self, measurement: str, series: Series, at_ns: int, ts_ms: int | None) -> None:
         self.measurement, self.series, self.at_ns = measurement, series, at_ns
         self.misdated = ts_ms is None or ts_ms == at_ns // NANOS
+
+    @property
+    def device(self) -> tuple[str, str]:
+        return tag_text(self.series[0]), tag_text(self.series[1])
 
     def line(self) -> str:
         tags = sorted((name, value) for name, value in zip(TAGS, self.series, strict=True) if value)

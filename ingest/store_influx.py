@@ -19,7 +19,10 @@ from ingest import influx_reads as reads
 from ingest import influx_skew as skew
 from ingest.facts import Batch, Cell, DeadLetter, Level, Reading, Row, Session
 from ingest.influx_http import Influx
+from ingest.influx_late import Progress, hour_of
 from ingest.influx_lines import Lines
+from ingest.influx_parts import HOUR_MS
+from ingest.influx_rollup import Rollups
 from ingest.influx_writing import Refusal, dead_letter, put
 from ingest.paging import place
 from ingest.rows import NANOS, Measurement
@@ -44,7 +47,8 @@ class InfluxStore:
         self._lines = Lines()
         self._writing = Lock()
         self._drained: dict[str, int] = {}
-        self._zone = ZoneInfo(timezone)
+        self._progress = Progress(self._influx, self._buckets.rollups, timezone)
+        self._rollups = Rollups(self._influx, self._buckets, ZoneInfo(timezone), self._progress)
 
     def write(self, batch: Batch) -> list[DeadLetter]:
         with self._writing:
@@ -53,16 +57,32 @@ class InfluxStore:
             rows: dict[Measurement, list[Row]] = {"pile": batch.pile, "station": batch.station, "event": batch.event}
             lines = {kind: self._lines.of(kind, of_kind) for kind, of_kind in rows.items()}
             refused: list[DeadLetter] = []
+            self._mark_late([*batch.pile, *batch.station])
             for kind, of_kind in rows.items():
                 refusals = self._put(self._bucket(kind), lines[kind], batch.spool)
                 refused += [
                     dead_letter(kind, of_kind[refusal.index], refusal, _newest_ms(rows)) for refusal in refusals
                 ]
             self._write_facts(batch, self._known_before(refused))
-            for flag in skew.flags(self._influx, self._buckets, batch.skewed):
-                self._influx.write(self._bucket(flag.measurement), [flag.line()])
+            self._flag(batch)
             self._mark(batch.spool, batch.no)
             return refused
+
+    def _mark_late(self, rows: list[Row]) -> None:
+        self._progress.load()
+        claimed_ns = self._progress.claimed_ms * NANOS
+        late = {(str(row[1]), str(row[2]), hour_of(row[0])) for row in rows if row[0] < claimed_ns}  # type: ignore[operator,arg-type]
+        if late:
+            self._progress.mark(late)
+
+    def _flag(self, batch: Batch) -> None:
+        if not batch.skewed:
+            return
+        flags = list(skew.flags(self._influx, self._buckets, batch.skewed))
+        raw = [flag for flag in flags if flag.measurement != "event"]
+        self._progress.mark((*flag.device, hour_of(flag.at_ns)) for flag in raw if flag.misdated)
+        self._put(self._buckets.raw, [flag.line() for flag in raw], batch.spool)
+        self._put(self._buckets.facts, [flag.line() for flag in flags if flag not in raw], batch.spool)
 
     def _write_facts(self, batch: Batch, refused: list[DeadLetter]) -> None:
         bucket = self._buckets.facts
@@ -110,12 +130,12 @@ class InfluxStore:
         return reads.readings(self._influx, self._buckets, site, device, connector, since_ms)
 
     def roll_up(self, before_ms: int, limit_hours: int = 2_000) -> int:
-        return 0
+        return self._rollups.roll_up(before_ms, limit_hours, lambda: self._writing)
 
     def rollups(
         self, level: Level, start_ms: int, end_ms: int, *, site: str | None = None, device: str | None = None
     ) -> list[RollupRow]:
-        return []
+        return self._rollups.rows(level, start_ms, end_ms, site, device)
 
     def stored(self, since_batch: tuple[str, int] | None = None) -> list[tuple[str, str, str, int, int, int]]:  # noqa: ARG002
         """Of all rows: which batch brought a row is not kept here."""
@@ -131,7 +151,14 @@ class InfluxStore:
         return letters.purge_dead(self._influx, self._buckets.facts, ids, before_ms)
 
     def expire(self, before_ms: int) -> int:
-        return 0
+        """Beside the bucket's own retention, by which the server lets whole days of raw rows go."""
+        cut_ms = before_ms // HOUR_MS * HOUR_MS
+        while self.roll_up(cut_ms):
+            pass
+        with self._writing:
+            self._progress.load()
+            self._progress.save(expired_ms=cut_ms)
+        return reads.expire(self._influx, self._buckets, cut_ms)
 
     def close(self) -> None:
         self._influx.close()
