@@ -32,7 +32,7 @@ def main() -> int:
     failed: list[int] = []
     lost = duplicates = 0
     for number, on in chosen:
-        if lacks := missing(on):
+        if lacks := missing(number, on):
             print(f"row {number} on {PARTS[on]}: not run, {lacks}", flush=True)
             continue
         outcome = run(number, Asked(seed, said.short, said.times, on))

@@ -6,10 +6,11 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from tests.influx import MISSING, influxd_program
-from tools.faults import answers, clocks, intruders, kills, outages, payloads, spool_cuts
+from tools.faults import answers, clocks, disks, intruders, kills, networks, outages, payloads, spool_cuts
 from tools.faults.mosquitto import mosquitto_program
 from tools.faults.outcome import Asked, On, Outcome
 
+FULL_DISK = 9
 BOTH: tuple[On, ...] = ("embedded", "production")
 INFLUXDB: tuple[On, ...] = ("production",)
 PARTS: dict[On, str] = {"embedded": "NATS + DuckDB", "production": "mosquitto + InfluxDB"}
@@ -30,7 +31,9 @@ ROWS = {
     6: Row("writes that commit, and nobody is told", answers.answers_lost, INFLUXDB),
     7: Row("malformed payloads, and all of the golden file's", payloads.malformed, BOTH),
     8: Row("one point of 5 000 refused", answers.one_refused, INFLUXDB),
+    FULL_DISK: Row("the disk under the spool full", disks.disk_full, BOTH),
     10: Row("the spool's log cut off after its last commit, then before it", spool_cuts.spool_cut, BOTH),
+    11: Row("the line to the broker slow, cut, then silent", networks.line_cut, BOTH),
     12: Row("ingest stopped, then continued", kills.ingest_stopped, BOTH),
     14: Row("messages out of order, from yesterday, from a backlog, from wrong clocks", clocks.wrong_times, BOTH),
     17: Row("the InfluxDB token revoked, then given back", outages.token_revoked, INFLUXDB),
@@ -38,10 +41,10 @@ ROWS = {
 }
 
 
-def missing(on: On) -> str | None:
-    """What these parts lack on this machine, and how it comes there."""
-    if on == "embedded":
-        return None
-    lacks = [] if mosquitto_program() else ["mosquitto is missing: apt-get install mosquitto"]
-    lacks += [] if influxd_program() else [MISSING]
-    return "; ".join(lacks) or None
+def missing(number: int, on: On) -> str | None:
+    """What this row lacks on this machine, and how it comes there."""
+    lacks = [disks.lacks()] if number == FULL_DISK else []
+    if on == "production":
+        lacks += [None if mosquitto_program() else "mosquitto is missing: apt-get install mosquitto"]
+        lacks += [None if influxd_program() else MISSING]
+    return "; ".join(filter(None, lacks)) or None

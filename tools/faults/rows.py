@@ -32,7 +32,7 @@ def rows_of(stage: Stage, name: str) -> list[Row]:
 
 
 def _in_duckdb(stage: Stage, name: str) -> list[Row]:
-    with closing(duckdb.connect(stage.seen / "facts.duckdb", read_only=True)) as con:
+    with closing(duckdb.connect(stage.data / "facts.duckdb", read_only=True)) as con:
         found = con.execute(
             "SELECT boot, seq, at_ns // 1000000, skewed FROM pile WHERE site = ? AND device = ?", name.split("/")
         ).fetchall()

@@ -191,9 +191,19 @@ class Stage:
             influxd = self.influxd()
             store: TelemetryStore = InfluxStore(influxd.url, influxd.token, org=ORG, prefix=PREFIX)
         else:
-            store = DuckStore(self.seen / "facts.duckdb")
+            store = DuckStore(self._facts_file())
         with closing(store):
             yield store
+
+    def _facts_file(self) -> Path:
+        """DuckDB follows links, and so would leave the other disk."""
+        if self.seen == self.data:
+            return self.data / "facts.duckdb"
+        copy = self.folder / "copy"
+        copy.mkdir(exist_ok=True)
+        for file in self.seen.glob("facts.duckdb*"):
+            shutil.copy(file, copy)
+        return copy / "facts.duckdb"
 
     def keep_as(self, copy: Path) -> None:
         """Put the data folder, and InfluxDB's own, aside as they are; nothing may be running on the first."""

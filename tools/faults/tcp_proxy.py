@@ -91,7 +91,7 @@ class TcpProxy:
         with suppress(BlockingIOError):
             while True:
                 client, _ = self._listener.accept()
-                if self._mode == "cut":
+                if self._mode == "cut" or _left(client):
                     _reset(client)
                     continue
                 try:
@@ -198,6 +198,13 @@ class _Way:
                     self.held[0] = (due_s, data[sent:])
                 else:
                     self.held.popleft()
+
+
+def _left(client: socket.socket) -> bool:
+    """Whether it hung up again before it was welcomed."""
+    poll = select.poll()
+    poll.register(client, select.POLLRDHUP)
+    return bool(poll.poll(0))
 
 
 def _reset(end: socket.socket) -> None:
