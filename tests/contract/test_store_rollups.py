@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -17,12 +18,16 @@ from hypothesis import strategies as st
 
 from ingest import duckdb_rollup_sql
 from ingest.clock import to_ms
-from ingest.facts import Row, SkewMark
-from ingest.store import RollupRow
+from ingest.facts import Level, Row, SkewMark
+from ingest.store import RollupRow, TelemetryStore
 from ingest.store_duckdb import DuckStore
+from ingest.store_influx import InfluxStore
+from tests.influx import fresh_buckets
 from tests.stores import HOUR_MS, NINE_MS, Spool, climate, connector, meter, outlets, presence
 
 LATER_MS = NINE_MS + 10 * 24 * HOUR_MS
+EVENING_MS = NINE_MS + 4 * HOUR_MS
+"""Three hours before midnight in Shanghai."""
 
 
 @pytest.fixture
@@ -135,8 +140,8 @@ def test_a_day_is_a_local_day_and_shown_when_it_is_over(store, spool):
     assert store.rollups("day", 0, midnight_ms) == [before]
 
 
-def test_a_clock_change_makes_a_day_of_25_hours(tmp_path, spool):
-    store = DuckStore(tmp_path / "facts.duckdb", timezone="Europe/Berlin")
+def test_a_clock_change_makes_a_day_of_25_hours(open_store, spool):
+    store = open_store(timezone="Europe/Berlin")
     midnight_ms = to_ms(datetime(2026, 10, 24, 22, tzinfo=UTC))
     store.write(spool.batch(*(meter(midnight_ms + hour * HOUR_MS, float(hour)) for hour in range(30))))
     store.roll_up(midnight_ms + 49 * HOUR_MS)
@@ -144,11 +149,11 @@ def test_a_clock_change_makes_a_day_of_25_hours(tmp_path, spool):
         (0, 25),
         (25 * HOUR_MS, 5),
     ]
-    store.close()
 
 
 def test_many_hours_are_done_in_parts_with_the_same_result(store, spool, monkeypatch):
     monkeypatch.setattr("ingest.duckdb_rollup.TAKEN", duckdb_rollup_sql.TAKEN.replace("LIMIT 20000", "LIMIT 7"))
+    monkeypatch.setattr("ingest.influx_rollup.HOURS_AT_ONCE", 7)
     devices = ("pile-01", "pile-02", "pile-03")
     for hour in range(40):
         store.write(spool.batch(*(meter(NINE_MS + hour * HOUR_MS, float(hour), device=device) for device in devices)))
@@ -182,8 +187,9 @@ def test_hours_that_come_only_after_they_expired_are_rolled_up_all_the_same(stor
 # --- against a naive computation -------------------------------------------------------------------------------------
 
 
-def naive(rows: Iterable[Row]) -> dict[tuple[int, str, int], tuple[int, float | None, float | None]]:
-    """(samples, energy, highest power) by (hour, device, connector), one reading after the other."""
+def naive(rows: Iterable[Row], level: Level) -> dict[tuple[int, str, int], tuple[int, float | None, float | None]]:
+    """(samples, energy, highest power) by (hour or day of Shanghai, device, connector), one reading after the other."""
+    long_ms, ahead_ms = (HOUR_MS, 0) if level == "hour" else (24 * HOUR_MS, 8 * HOUR_MS)
     lines: dict[tuple[str, int], list[Row]] = defaultdict(list)
     for row in rows:
         lines[str(row[2]), int(row[8] or 0)].append(row)
@@ -191,7 +197,8 @@ def naive(rows: Iterable[Row]) -> dict[tuple[int, str, int], tuple[int, float | 
     for (device, no), line in lines.items():
         before: float | None = None
         for at_ns, *_, power_kw, energy_kwh, _a, _v, _t, _soc, _st, _by, _bay, _tok, _err in sorted(line):
-            key = int(at_ns or 0) // 1_000_000 // HOUR_MS * HOUR_MS, device, no
+            start_ms = (int(at_ns or 0) // 1_000_000 + ahead_ms) // long_ms * long_ms - ahead_ms
+            key = start_ms, device, no
             samples, energy, power = found.get(key, (0, None, None))
             if energy_kwh is not None:
                 rise = 0.0 if before is None else max(0.0, float(energy_kwh) - before)
@@ -214,34 +221,52 @@ step = (
 )
 
 
+steps = st.lists(step, min_size=1, max_size=8)
+"""A list is a batch (minute, device, connector, counter, power), a number rolls up, a pair marks skew."""
+
+
 @settings(max_examples=60, deadline=None)
-@given(st.lists(step, min_size=1, max_size=8))
-def test_rollups_equal_a_naive_computation_whatever_came_when(steps):
-    """A list is a batch (minute, device, connector, counter, power), a number rolls up, a pair marks skew."""
-    spool, seqs, rows = Spool(), itertools.count(1), dict[int, Row]()
+@given(steps)
+def test_rollups_equal_a_naive_computation_whatever_came_when(doings):
     with TemporaryDirectory() as folder, closing(DuckStore(Path(folder) / "facts.duckdb")) as store:
-        for doing in steps:
-            if isinstance(doing, int):
-                store.roll_up(NINE_MS + doing * HOUR_MS, limit_hours=2)
-            elif isinstance(doing, tuple):
-                lo, hi = sorted(doing)
-                store.write(spool.batch(skewed=[SkewMark("jn-01", "pile-01", "boot", lo, hi)]))
-                for seq in range(lo, hi + 1):
-                    if seq in rows and rows[seq][2] == "pile-01":
-                        del rows[seq]
-            else:
-                batch = []
-                for minute, device, no, energy, power in doing:
-                    seq = next(seqs)
-                    rows[seq] = meter(
-                        NINE_MS + minute * 60_000, energy, device=device, connector=no, power_kw=power, seq=seq
-                    )
-                    batch.append(rows[seq])
-                store.write(spool.batch(*batch))
-        while store.roll_up(LATER_MS):
-            pass
+        assert_rollups_equal_a_naive_computation(store, doings)
+
+
+@settings(max_examples=15, deadline=None)
+@given(steps)
+def test_rollups_in_influxdb_equal_a_naive_computation_whatever_came_when(influx_server, doings):
+    with (
+        fresh_buckets(influx_server) as prefix,
+        closing(InfluxStore(influx_server.url, influx_server.token, org=influx_server.org, prefix=prefix)) as store,
+    ):
+        assert_rollups_equal_a_naive_computation(store, doings)
+
+
+def assert_rollups_equal_a_naive_computation(store: TelemetryStore, doings: list[Any]) -> None:
+    spool, seqs, rows = Spool(), itertools.count(1), dict[int, Row]()
+    for doing in doings:
+        if isinstance(doing, int):
+            store.roll_up(EVENING_MS + doing * HOUR_MS, limit_hours=2)
+        elif isinstance(doing, tuple):
+            lo, hi = sorted(doing)
+            store.write(spool.batch(skewed=[SkewMark("jn-01", "pile-01", "boot", lo, hi)]))
+            for seq in range(lo, hi + 1):
+                if seq in rows and rows[seq][2] == "pile-01":
+                    del rows[seq]
+        else:
+            batch = []
+            for minute, device, no, energy, power in doing:
+                seq = next(seqs)
+                rows[seq] = meter(
+                    EVENING_MS + minute * 60_000, energy, device=device, connector=no, power_kw=power, seq=seq
+                )
+                batch.append(rows[seq])
+            store.write(spool.batch(*batch))
+    while store.roll_up(LATER_MS):
+        pass
+    for level in ("hour", "day"):
         found = {
             (row.start_ms, row.device, row.connector): (row.samples, row.energy_kwh, row.power_kw_max)
-            for row in store.rollups("hour", 0, LATER_MS)
+            for row in store.rollups(level, 0, LATER_MS)
         }
-        assert found == naive(rows.values())
+        assert found == naive(rows.values(), level)
