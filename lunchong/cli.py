@@ -154,17 +154,22 @@ def init(data: Data = None, config: Config = None) -> None:
 
 
 @app.command()
-def doctor(as_json: AsJson = False, data: Data = None, config: Config = None) -> None:
+def doctor(
+    as_json: AsJson = False,
+    devices: Annotated[bool, typer.Option("--devices", help="What became of each device's messages.")] = False,
+    data: Data = None,
+    config: Config = None,
+) -> None:
     """Say what is wrong here and what to do about it; exit code 1 when anything is."""
     from lunchong.doctor import examine
 
-    findings = examine(_settings(data, config))
+    found = examine(_settings(data, config))
     if as_json:
-        print(json.dumps({"findings": [finding.as_dict() for finding in findings]}, ensure_ascii=False))
+        print(json.dumps(found.as_dict(), ensure_ascii=False))
     else:
-        for finding in findings:
-            print(finding)
-    raise typer.Exit(any(finding.level == "bad" for finding in findings))
+        for line in [*found.findings, *(found.table() if devices else ())]:
+            print(line)
+    raise typer.Exit(not found.well)
 
 
 @device.command("enroll")

@@ -62,6 +62,17 @@ class DataFolder:
         os.write(file, f"{os.getpid()}\n".encode())
         return file
 
+    def is_held(self, name: str) -> bool:
+        """Whether a process, this one too, holds that lock."""
+        try:
+            with (self.path / name).open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        return False
+
     def release(self) -> None:
         while self._locks:
             os.close(self._locks.pop())

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal
 
+from ingest.accounts import DeviceAccount
 from ingest.broker import BrokerError, find_program
 from lunchong.control import RemoteOffice, is_running
-from lunchong.data_folder import DataFolder
+from lunchong.data_folder import API_LOCK, DataFolder
 from lunchong.errors import UserError
 from lunchong.inventory_file import InventoryFile, InventoryMistakes
-from lunchong.office import Health
+from lunchong.office import Health, IngestNow
 from lunchong.settings import EMBEDDED, Settings
+from lunchong.stores import DAY_S, found_buckets
 
 LITTLE_SPACE_BYTES = 500_000_000
 LATE_S = 60.0
 NAMED = 5
+DEVICES_SHOWN = 20
+COUNTS = ("received", "duplicate", "hole", "dropped", "lost", "skewed", "dead")
+TROUBLES = COUNTS[2:]
 
 
 @dataclass(frozen=True)
@@ -34,12 +39,53 @@ class Finding:
         return asdict(self)
 
 
-def examine(settings: Settings) -> list[Finding]:
-    """All findings, good ones too, in the order in which to mend them."""
-    return list(_findings(settings))
+@dataclass(frozen=True)
+class Examination:
+    """All findings, good ones too, in the order in which to mend them; and ingest's figures where one runs."""
+
+    findings: list[Finding]
+    ingest: IngestNow | None
+
+    @property
+    def well(self) -> bool:
+        return all(finding.level != "bad" for finding in self.findings)
+
+    def as_dict(self) -> dict[str, object]:
+        """As `doctor --json` prints it."""
+        accounts, status = (self.ingest.accounts, self.ingest.status) if self.ingest else ([], None)
+        spool = status and {"rows": status.spool_rows, "bytes": status.spool_bytes, "age_s": status.spool_age_s}
+        return {
+            "findings": [finding.as_dict() for finding in self.findings],
+            "devices": [{"site": a.site, "device": a.device, **_counts(a)} for a in accounts],
+            "spool": spool,
+        }
+
+    def table(self) -> Iterator[str]:
+        """A line for each device, of what became of its messages."""
+        accounts = self.ingest.accounts if self.ingest else []
+        wide = max((len(_name(account)) for account in accounts), default=0)
+        yield "  ".join([" " * wide, *(f"{count:>9}" for count in COUNTS)])
+        for account in accounts:
+            yield "  ".join([f"{_name(account):{wide}}", *(f"{count:>9,}" for count in _counts(account).values())])
 
 
-def _findings(settings: Settings) -> Iterator[Finding]:
+def examine(settings: Settings) -> Examination:
+    findings = list(_of_what_lies_here(settings))
+    if not is_running(settings.data_dir):
+        return Examination([*findings, Finding("note", "server", "none runs on this data folder")], None)
+    office = RemoteOffice(settings.data_dir)
+    try:
+        health, ingest = office.health(), office.ingest()
+    except UserError as error:
+        return Examination([*findings, Finding("bad", "server", str(error))], None)
+    if health:
+        findings += _of_the_server(health, DataFolder(settings.data_dir))
+    if ingest:
+        findings += _of_the_messages(ingest.accounts)
+    return Examination(findings, ingest)
+
+
+def _of_what_lies_here(settings: Settings) -> Iterator[Finding]:
     yield _of_the_folder(settings)
     try:
         found = InventoryFile(settings.inventory).read()
@@ -53,16 +99,26 @@ def _findings(settings: Settings) -> Iterator[Finding]:
             yield Finding("good", "broker", str(os.path.realpath(find_program())))
         except BrokerError as error:
             yield Finding("bad", "broker", str(error))
-    if not is_running(settings.data_dir):
-        yield Finding("note", "server", "none runs on this data folder")
-        return
+    if settings.store == "influxdb":
+        yield _of_influxdb(settings)
+
+
+def _of_influxdb(settings: Settings) -> Finding:
     try:
-        health = RemoteOffice(settings.data_dir).health()
+        found = found_buckets(settings)
     except UserError as error:
-        yield Finding("bad", "server", str(error))
-        return
-    if health:
-        yield from _of_the_server(health)
+        return Finding("bad", "influxdb", str(error))
+    if missing := [name for name, kept_s in found.items() if kept_s is None]:
+        return Finding(
+            "bad", "influxdb", f"{settings.influx_url} has no bucket {', '.join(missing)}: run `lunchong init`"
+        )
+    kept_s, wanted_s = found[settings.influx_bucket] or 0, settings.retention_days * DAY_S
+    kept = f"keeps its rows {f'for {kept_s / DAY_S:g} days' if kept_s else 'for ever'}"
+    if kept_s and (not wanted_s or kept_s < wanted_s):
+        wanted = f"{settings.retention_days} are set" if wanted_s else "they shall be kept for ever"
+        return Finding("bad", "influxdb", f"bucket {settings.influx_bucket} {kept} and {wanted}: run `lunchong init`")
+    organisation = f"{settings.influx_url}, organisation {settings.influx_org}"
+    return Finding("good", "influxdb", f"{organisation}, buckets {', '.join(found)}; the first {kept}")
 
 
 def _of_the_folder(settings: Settings) -> Finding:
@@ -75,8 +131,12 @@ def _of_the_folder(settings: Settings) -> Finding:
     return Finding("bad" if free < LITTLE_SPACE_BYTES else "good", "data folder", said)
 
 
-def _of_the_server(health: Health) -> Iterator[Finding]:
-    yield Finding("good", "server", f"process {health.pid}, {health.http}, devices at {health.mqtt}")
+def _of_the_server(health: Health, folder: DataFolder) -> Iterator[Finding]:
+    where = f"{health.http}, devices" if health.http else "ingest alone, devices"
+    yield Finding("good", "server", f"process {health.pid}, {where} at {health.mqtt}")
+    if health.http is None:
+        there = folder.is_held(API_LOCK)
+        yield Finding("good" if there else "note", "api", "runs on this data folder" if there else "none runs here")
     yield Finding("good", "clock", f"service time {health.service_time}, speed {health.speed:g}")
     if not health.accepting:
         yield Finding("bad", "ingest", "accepts nothing: devices hold their readings")
@@ -88,9 +148,9 @@ def _of_the_server(health: Health) -> Iterator[Finding]:
     late = health.spool_age_s > LATE_S * max(1.0, health.speed)
     waiting = f"{health.spool_rows} waiting, {health.spool_bytes:,} bytes, oldest {health.spool_age_s:.0f} s"
     yield Finding("bad" if late else "good", "spool", waiting)
-    lost = f"{health.messages_lost} lost, {health.messages_dropped} dropped by devices"
-    yield Finding("bad" if health.messages_lost else "good", "messages", lost)
-    if health.dead_letters:
+    if health.dead_letters is None:
+        yield Finding("note", "dead letters", "cannot be counted while the store is away")
+    elif health.dead_letters:
         yield Finding("note", "dead letters", f"{health.dead_letters}: see `lunchong dead-letters list`")
     if health.refusals:
         refused = f"{health.refusals} logins, publishes or subscriptions refused, the last: {health.last_refusal}"
@@ -99,6 +159,30 @@ def _of_the_server(health: Health) -> Iterator[Finding]:
         yield Finding("note", "broker", f"was started again {health.broker_restarts} times")
     for mistake in health.inventory_mistakes:
         yield Finding("bad", "inventory", f"{mistake}; the one before stays in use")
+
+
+def _of_the_messages(accounts: Sequence[DeviceAccount]) -> Iterator[Finding]:
+    """All devices together, and a line for each of which something did not come as it should."""
+    total = {count: sum(getattr(account, count) for account in accounts) for count in COUNTS}
+    yield Finding("bad" if total["lost"] else "good", "messages", _said(total))
+    troubled = [account for account in accounts if any(getattr(account, count) for count in TROUBLES)]
+    troubled.sort(key=lambda account: (-account.lost, -account.hole, -account.dead, _name(account)))
+    for account in troubled[:DEVICES_SHOWN]:
+        yield Finding("note", "device", f"{_name(account)}: {_said(_counts(account))}")
+    if len(troubled) > DEVICES_SHOWN:
+        yield Finding("note", "device", f"and {len(troubled) - DEVICES_SHOWN} more: see `lunchong doctor --devices`")
+
+
+def _counts(account: DeviceAccount) -> dict[str, int]:
+    return {count: getattr(account, count) for count in COUNTS}
+
+
+def _said(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{number:,} {count}" for count, number in counts.items())
+
+
+def _name(account: DeviceAccount) -> str:
+    return f"{account.site}/{account.device}"
 
 
 def _of_the_devices(health: Health) -> Iterator[Finding]:

@@ -43,7 +43,7 @@ def prepare_for_any_time(settings: Settings) -> list[str]:
     since its server counts days by the wall, and one that is there stays as it is. Ingest lets old rows go."""
     if settings.store == "duckdb":
         return []
-    kept_s = _looked(settings)[settings.influx_bucket]
+    kept_s = found_buckets(settings)[settings.influx_bucket]
     return _prepare(settings, (kept_s or 0) // DAY_S)
 
 
@@ -52,7 +52,7 @@ def check_store(settings: Settings) -> None:
     if settings.store == "duckdb":
         return
     try:
-        found = _looked(settings)
+        found = found_buckets(settings)
     except UserError as error:
         log.warning("%s; readings wait in the spool until it takes them", error)
         return
@@ -67,7 +67,7 @@ def check_store_keeps(settings: Settings, oldest_ms: int, now_ms: int) -> None:
     """Raise UserError where InfluxDB would refuse points as old as `oldest_ms`."""
     if settings.store == "duckdb":
         return
-    kept_s = _looked(settings)[settings.influx_bucket]
+    kept_s = found_buckets(settings)[settings.influx_bucket]
     if kept_s and oldest_ms < now_ms - kept_s * 1_000:
         raise UserError(
             f"bucket {settings.influx_bucket} keeps its rows for {kept_s / DAY_S:g} days, and these begin on"
@@ -87,7 +87,8 @@ def _prepare(settings: Settings, retention_days: int) -> list[str]:
         raise UserError(str(error)) from None
 
 
-def _looked(settings: Settings) -> dict[str, int | None]:
+def found_buckets(settings: Settings) -> dict[str, int | None]:
+    """How many seconds each bucket keeps its rows: 0 for ever, None where it is missing. Raises UserError."""
     from ingest.influx_setup import look
 
     url, token = influx_address(settings)

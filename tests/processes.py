@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -67,16 +68,18 @@ class Server:
         *arguments: object,
         env: Mapping[str, str] | None = None,
         command: Sequence[str] = ("serve",),
+        ready: str = "ready.json",
         prefix: Sequence[str] = (),
         seen_as: Callable[[int], Path] | None = None,
     ) -> None:
-        self.data = data
-        self._ready_before = _ready(data)
+        self.data, self.env, self._ready_file = data, dict(env or {}), ready
+        self._ready_before = self._ready()
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - a pipe would stop the process once it is full
         self.process = subprocess.Popen(
             [*prefix, *COMMAND, *command, "--data", str(data), *map(str, arguments)],
             env=environment({**FREE_PORTS, **(env or {})}),
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=self._log,
         )
         if seen_as:
             self.data = seen_as(self.process.pid)
@@ -88,10 +91,15 @@ class Server:
 
     def _come_up(self) -> dict[str, Any] | None:
         if self.process.poll() is not None:
-            said = self.process.stderr.read().decode()
-            raise AssertionError(f"the server ended with {self.process.returncode}: {said}")
-        ready = _ready(self.data)
+            raise AssertionError(f"the server ended with {self.process.returncode}: {self._logged()}")
+        ready = self._ready()
         return ready if ready != self._ready_before else None
+
+    def _ready(self) -> dict[str, Any] | None:
+        try:
+            return json.loads((self.data / self._ready_file).read_bytes())
+        except (FileNotFoundError, NotADirectoryError):
+            return None
 
     @property
     def pid(self) -> int:
@@ -118,11 +126,17 @@ class Server:
 
     def wait(self, within_s: float = 10.0) -> int:
         try:
-            self.output, self.errors = (text.decode() for text in self.process.communicate(timeout=within_s))
+            self.output = self.process.communicate(timeout=within_s)[0].decode()
         except subprocess.TimeoutExpired:
             self.kill()
             raise
+        self.errors = self._logged()
+        self._log.close()
         return self.process.returncode
+
+    def _logged(self) -> str:
+        self._log.seek(0)
+        return self._log.read().decode()
 
     def kill(self) -> None:
         self.process.kill()
@@ -136,10 +150,3 @@ class Server:
             self.stop()
         elif not self.process.stdout.closed:
             self.wait()
-
-
-def _ready(data: Path) -> dict[str, Any] | None:
-    try:
-        return json.loads((data / "ready.json").read_bytes())
-    except (FileNotFoundError, NotADirectoryError):
-        return None
