@@ -14,19 +14,21 @@ from pathlib import Path
 import pytest
 
 from lunchong.setting_up import EXAMPLE
-from tests.brokers import Client, Refused, free_port, mosquitto_program, until
+from tests.brokers import Client, Refused, until
 from tests.processes import Server, alive, children, lunchong
-
-PILE = "gate-01/pile-0001"
-TELEMETRY = f"lunchong/v1/{PILE}/telemetry"
-ACK = f"lunchong/v1/{PILE}/ack"
-METER = {"kind": "meter", "connector": 1, "power_kw": 0, "energy_kwh": 7, "current_a": 0, "voltage_v": 230}
-
-
-def a_place(folder):
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "inventory.toml").write_text(EXAMPLE)
-    return folder
+from tests.talking import (
+    PILE,
+    TELEMETRY,
+    a_place,
+    as_device,
+    beside,
+    doctor,
+    enrolled,
+    let_in,
+    message,
+    own_mosquitto,
+    say,
+)
 
 
 @pytest.fixture(scope="module")
@@ -34,50 +36,6 @@ def server(tmp_path_factory):
     """A server that every test of this file leaves as it was."""
     with Server(a_place(tmp_path_factory.mktemp("serve"))) as running:
         yield running
-
-
-def beside(server, *arguments):
-    """What a command says that is started beside a running server."""
-    run = lunchong(*arguments, "--data", server.data)
-    assert run.returncode == 0, run
-    return run.stdout
-
-
-def enrolled(server, *who):
-    return json.loads(beside(server, *(who or ("device", "enroll", *PILE.split("/"))), "--json"))
-
-
-def as_device(server):
-    """A connection of the pile, enrolled anew."""
-    key = enrolled(server)
-    return Client(key["url"], key["username"], password=key["password"])
-
-
-def message(seq, boot, **fields):
-    """A telemetry message of now, by the server's clock at speed 1."""
-    ts = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    return json.dumps({"v": 1, "boot": boot, "seq": seq, "ts": ts, **METER, **fields})
-
-
-def say(device, *messages):
-    """Publish, and wait for the ack of the last."""
-    device.subscribe(ACK, 0)
-    for one in messages:
-        device.publish(TELEMETRY, one)
-    boot, seq = (json.loads(messages[-1])[key] for key in ("boot", "seq"))
-
-    def covered():
-        acks = [json.loads(heard.payload) for heard in device.heard if heard.topic == ACK]
-        return any(ack["boot"] == boot and lo <= seq <= hi for ack in acks for lo, hi in ack["ranges"])
-
-    until(covered, 10)
-
-
-def doctor(server):
-    return {
-        finding["what"]: finding["said"]
-        for finding in json.loads(lunchong("doctor", "--json", "--data", server.data).stdout)["findings"]
-    }
 
 
 def test_it_says_where_it_is_and_answers_there(server):
@@ -248,35 +206,14 @@ def test_a_broker_that_dies_is_started_again(tmp_path):
             say(device, message(1, "boot-one"))
 
 
-@pytest.fixture
-def mosquitto(tmp_path):
-    """Debian's broker with the files that `init` wrote for it; its process, and the settings that name it."""
-    if not mosquitto_program():
-        pytest.skip("mosquitto is missing: apt-get install mosquitto")
-    port, acl = free_port(), tmp_path / "acl"
-    env = {"LUNCHONG_MQTT_URL": f"mqtt://127.0.0.1:{port}", "LUNCHONG_MQTT_ACL_DIR": str(acl)}
-    assert lunchong("init", "--data", tmp_path / "data", env=env).returncode == 0
-    as_user = "user root\n" if os.geteuid() == 0 else ""
-    (tmp_path / "mosquitto.conf").write_text(f"listener {port} 127.0.0.1\n{as_user}include_dir {acl}\n")
-    process = subprocess.Popen([mosquitto_program(), "-c", str(tmp_path / "mosquitto.conf")], stderr=subprocess.DEVNULL)
-    yield process, env
-    process.terminate()
-    process.wait()
-
-
-def test_it_works_with_a_mosquitto_of_one_s_own(tmp_path, mosquitto):
-    process, env = mosquitto
-    with Server(tmp_path / "data", env=env) as server:
-        key = enrolled(server)
-        process.send_signal(signal.SIGHUP)  # mosquitto reads its files again when it is told
-
-        def let_in():
-            with suppress(Refused), Client(key["url"], key["username"], password=key["password"]) as device:
-                say(device, message(1, "boot-one"))
-                return True
-
-        until(let_in)
-        assert server.mqtt == env["LUNCHONG_MQTT_URL"]
+def test_it_works_with_a_mosquitto_of_one_s_own(tmp_path):
+    with (
+        own_mosquitto(tmp_path / "broker", tmp_path / "data") as broker,
+        Server(tmp_path / "data", env=broker.env) as server,
+        let_in(server, broker) as device,
+    ):
+        say(device, message(1, "boot-one"))
+        assert server.mqtt == broker.url
         assert children(server.pid) == []
 
 
