@@ -28,6 +28,7 @@ MOST_WRITES = 60
 """To find one bad point of 5 000 by halves takes 26."""
 REFUSED_KWH, MARK = 4242.4242, b"4242.4242"
 """What the proxy takes for a bad point; no other reading says it."""
+NOWHERE = "nowhere"
 REASON = "store_refused"
 
 
@@ -92,6 +93,7 @@ def one_refused(asked: Asked) -> Outcome:
             outcome.figures[f"refused_{how}"] = f"{len(refused)} of {len(writes)} writes in {outcome.recovered_s[-1]} s"
             outcome.must(0 < len(refused) <= MOST_WRITES, f"{how}: {len(refused)} writes were refused")
         bench.close()
+        _forget_temperatures(stage.influxd())
         end_of_load(outcome, stage, server, street)
         for name, (boot, seq) in bad.items():
             rows = [(row.boot, row.seq) for row in rows_of(stage, name)]
@@ -127,11 +129,13 @@ def _let_temperatures_be_refused(influxd: Influxd) -> None:
     with InfluxDBClient(influxd.url, influxd.token, org=ORG) as client:
         for day in (0, 1):  # such a type holds for a shard, which is a day
             at_ns = (wall_ms() + day * DAY_MS) * 1_000_000
-            line = f'pile,site=nowhere,device=nothing temp_c="warm" {at_ns}'
-            client.write_api(SYNCHRONOUS).write(PREFIX, record=line)
-        client.delete_api().delete(
-            "1970-01-01T00:00:00Z", "2200-01-01T00:00:00Z", 'site="nowhere"', bucket=PREFIX, org=ORG
-        )
+            client.write_api(SYNCHRONOUS).write(PREFIX, record=f'pile,site={NOWHERE} temp_c="warm" {at_ns}')
+
+
+def _forget_temperatures(influxd: Influxd) -> None:
+    with InfluxDBClient(influxd.url, influxd.token, org=ORG) as client:
+        times = "1970-01-01T00:00:00Z", "2200-01-01T00:00:00Z"
+        client.delete_api().delete(*times, f'site="{NOWHERE}"', bucket=PREFIX, org=ORG)
 
 
 def _later(request: Request) -> Answer | None:
