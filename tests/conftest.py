@@ -19,6 +19,19 @@ hypothesis.settings.register_profile("lunchong", deadline=None, print_blob=True,
 hypothesis.settings.load_profile("lunchong")
 
 
+_without_influxd: list[str] = []
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if report.skipped and influx.MISSING in str(report.longrepr):
+        _without_influxd.append(report.nodeid)
+
+
+def pytest_unconfigure() -> None:
+    if _without_influxd:
+        print(f"Not run: {len(_without_influxd)} tests. {influx.MISSING}")
+
+
 def _run(kind: str, folder: Path) -> Iterator[Broker]:
     if kind == "mosquitto" and not mosquitto_program():
         pytest.skip("mosquitto is missing: apt-get install mosquitto")
