@@ -6,6 +6,8 @@ import csv
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 from influxdb_client import InfluxDBClient
@@ -47,9 +49,9 @@ class Influx(NamedTuple):
 def influx_server() -> Iterator[Influx]:
     if influxd_program() is None:
         raise SystemExit("InfluxDB is missing: tools/influxd install")
-    server = Influxd()
-    server.start()
-    try:
-        yield Influx(server.url, server.token)
-    finally:
-        server.stop()
+    with TemporaryDirectory(prefix="lunchong-bench-") as folder:
+        server = Influxd(Path(folder))
+        try:
+            yield Influx(server.url, server.token)
+        finally:
+            server.stop()

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
-from ingest.facts import Batch, Session
+from ingest.facts import Batch, DeadLetter, Session
 from ingest.spooling import Spool
 from ingest.store import StoreUnavailable, TelemetryStore
 
@@ -23,27 +23,35 @@ MOST_HELD_ROWS = 50_000
 
 
 class Drainer:
-    """Writes batches to the store. `drained` is the number of the last one stored."""
+    """Writes batches to the store. `drained` is the number of the last one stored, 0 until the store was reached."""
 
     def __init__(self, spool: Spool, store: TelemetryStore, idle: Callable[[], None]) -> None:
         """`idle` is called on the drainer's thread after each round; it may use the store."""
-        self.drained = store.drained(spool.id)
+        self.drained = 0
+        self.reached_at: int | None = None
+        """How far the store said it was when it was first asked. Before that nothing is written."""
         self.unavailable: str | None = None
         """Why the store takes nothing now; None while it does."""
+        self.refused: deque[DeadLetter] = deque()
+        """Messages that the store refused for good, for the accounts of their devices."""
         self._spool, self._store, self._idle = spool, store, idle
         self._held: deque[Batch] = deque()
         self._held_rows = 0
         self._lock = threading.Lock()
         self._woken = threading.Event()
-        self._stopping = False
+        self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="drain", daemon=True)
+
+    def reach(self) -> None:
+        """Ask the store how far it is. Raises StoreUnavailable."""
+        self.reached_at = self.drained = self._store.drained(self._spool.id)
 
     def start(self) -> None:
         self._thread.start()
 
     def stop(self, within_s: float) -> None:
         """Write what is left, for at most `within_s`; the rest stays in the spool."""
-        self._stopping = True
+        self._stopping.set()
         self._woken.set()
         self._thread.join(within_s)
 
@@ -62,8 +70,11 @@ class Drainer:
         while True:
             self._woken.wait(EVERY_S)
             self._woken.clear()
-            last_round = self._stopping
+            last_round = self._stopping.is_set()
             try:
+                if self.reached_at is None:
+                    self.reach()
+                    self.unavailable = None
                 while batches := self._next():
                     self._write(batches)
                 self._idle()
@@ -71,18 +82,18 @@ class Drainer:
                 if self.unavailable is None:
                     log.warning("the store takes nothing, readings stay in the spool: %s", away)
                 self.unavailable = str(away)
-                if not last_round:
-                    self._woken.wait(away.retry_s)
+                if not last_round:  # what was committed meanwhile is no reason to ask again sooner
+                    self._stopping.wait(away.retry_s)
             except Exception:
                 log.exception("draining failed, it is tried again")
                 self.unavailable = "an error in our own code; see the log"
                 if not last_round:
-                    self._woken.wait(1.0)
+                    self._stopping.wait(1.0)
             if last_round:
                 return
 
     def _write(self, batches: list[Batch]) -> None:
-        self._store.write(merged(batches))
+        self.refused += self._store.write(merged(batches))
         self.unavailable = None
         self.drained = batches[-1].no
         with self._lock:
@@ -99,7 +110,10 @@ class Drainer:
                     rows += _rows(batch)
                     if rows >= ROWS_AT_ONCE:
                         break
-        return batches or self._spool.pending(self.drained, 50)
+        last_no = self._spool.last_no
+        if not batches and not (batches := self._spool.pending(self.drained, 50)):
+            self.drained = max(self.drained, last_no)  # numbers that were leapt over
+        return batches
 
 
 def merged(batches: list[Batch]) -> Batch:

@@ -38,6 +38,17 @@ class BootRecord(Struct):
     """Service time of the newest message of this boot."""
     ended: bool = False
     """A newer boot has a live status that no longer lists this one: nothing more will come of it."""
+    first_ms: int = 0
+    last_ms: int = -1
+    """Effective time of its earliest and its latest message; the latest before the earliest while it has none."""
+    shift: int = 0
+    """Added to seqs in the times of points, since this boot's times run into another's (see `apart`)."""
+
+    def reach(self, earliest_ms: int, latest_ms: int) -> None:
+        """It has messages at these times."""
+        none_yet = self.last_ms < self.first_ms
+        self.first_ms = earliest_ms if none_yet else min(self.first_ms, earliest_ms)
+        self.last_ms = max(self.last_ms, latest_ms)
 
 
 class Latest(Struct, frozen=True):
@@ -163,6 +174,14 @@ class DeviceMemory(Struct):
             forgotten = name in self.seen
             record = self.add_boot(name, wire, 0 if forgotten else len(self.record.order))
         return name, record
+
+    def apart(self, name: str, earliest_ms: int, latest_ms: int) -> bool:
+        """Whether points of these times of a boot stand apart from those of every other boot. A clock that begins
+        anew at each start can give two boots the same seq at the same millisecond."""
+        boots = self.record.boots
+        return boots[name].shift > 0 or not any(
+            boot.first_ms <= latest_ms and earliest_ms <= boot.last_ms for other, boot in boots.items() if other != name
+        )
 
     def add_boot(self, name: str, wire: str, place: int) -> BootRecord:
         record = self.record.boots[name] = BootRecord(wire)

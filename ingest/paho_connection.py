@@ -19,6 +19,8 @@ log = logging.getLogger(__name__)
 _READ_BYTES = 256 * 1024
 _LARGEST_PACKET_BYTES = 2 * 1024 * 1024
 _CONNECT_S = 5.0
+_SILENT_KEEPALIVES = 1.9
+"""A broker answers a ping, which goes out after one keep-alive; paho itself waits two and a look or two."""
 
 
 class Connection(paho.Client):
@@ -42,6 +44,7 @@ class Connection(paho.Client):
         self._deliver = deliver
         self._arrived = arrived
         self._buffer = PacketBuffer(_LARGEST_PACKET_BYTES)
+        self._heard_s = 0.0
         self.connect_timeout = _CONNECT_S
 
     def aim(self, url: str, keepalive_s: int, ca_file: Path | None, pinned_cert: Path | None) -> None:
@@ -54,7 +57,14 @@ class Connection(paho.Client):
 
     def reconnect(self) -> MQTTErrorCode:
         self._buffer = PacketBuffer(_LARGEST_PACKET_BYTES)
+        self._heard_s = paho.time_func()
         return super().reconnect()
+
+    def loop_misc(self) -> MQTTErrorCode:
+        """As paho's, and a broker that fell silent is left before twice the keep-alive is over."""
+        if paho.time_func() - self._heard_s > _SILENT_KEEPALIVES * self._keepalive:
+            return self._loop_rc_handle(MQTTErrorCode.MQTT_ERR_KEEPALIVE)
+        return super().loop_misc()
 
     def hang_up(self) -> None:
         self._sock_close()
@@ -73,7 +83,7 @@ class Connection(paho.Client):
 
     def excuse_silence(self) -> None:
         """Nothing is read now by our own choice: that the broker's answers are not heard is no sign that it is gone."""
-        self._last_bytes_received = paho.time_func()
+        self._last_bytes_received = self._heard_s = paho.time_func()
         self._ping_t = 0
 
     def pending(self) -> bool:
@@ -92,7 +102,7 @@ class Connection(paho.Client):
             data = b""
         if not data:
             return self._loop_rc_handle(MQTTErrorCode.MQTT_ERR_CONN_LOST)
-        self._last_bytes_received = paho.time_func()
+        self._last_bytes_received = self._heard_s = paho.time_func()
         try:
             return self._take(self._buffer.feed(data))
         except MalformedPacket as error:

@@ -25,7 +25,7 @@ from ingest.mending import Mended
 from ingest.messages import Telemetry
 from ingest.packets import Publish
 from ingest.ranges import Ranges
-from ingest.rows import instrument, reading, row
+from ingest.rows import instrument, reading, row, shift_of
 from ingest.runs import Speaker, speaker, take_run, unfit
 from ingest.sessions import Life, measured
 from ingest.skew import judge_message
@@ -53,7 +53,7 @@ class Pipeline:
     ) -> None:
         """`heard` is called with a device's name and the newest time it said, for a clock that follows messages.
         `careful` takes each message by itself, so that one that makes us fail is known by name."""
-        self._heard, self._careful = heard, careful
+        self._heard, self.careful = heard, careful
         self.devices: dict[str, DeviceMemory] = {}
         self._inventory = inventory
         self._judge_skew = judge_skew
@@ -150,6 +150,13 @@ class Pipeline:
     def drop_letter(self, letter: DeadLetter) -> None:
         """Another letter of the same message was taken: this one goes."""
         self._draft.revived.append(letter.id)
+
+    def note_refused(self, letter: DeadLetter) -> None:
+        """The store refused a message for good, after it was committed: its letter stands in the store."""
+        memory = self.devices.get((split_topic(letter.topic) or ("",))[0])
+        if memory is not None:
+            memory.record.dead += 1
+            self._draft.touch(memory)
 
     def forget_dead(self, now: Now) -> int:
         """Forget which bytes went to the dead letters over a day ago; returns the service time before which."""
@@ -273,7 +280,7 @@ class Pipeline:
         urgent, at = False, 0
         while at < len(messages):
             run = None
-            if not self._careful:
+            if not self.careful:
                 run = take_run(
                     memory, speaks, messages, times_ms, at, now, self._draft.rows, judge_skew=self._judge_skew
                 )
@@ -319,7 +326,10 @@ class Pipeline:
             known.clock, effective_ms = judge_message(known.clock, message.seq, ts_ms, now.service_ms)
         skewed = effective_ms != ts_ms
         record.skewed += skewed
-        measurement, cells = row(message, record.site, record.device, boot, ts_ms, effective_ms, skewed)
+        if not memory.apart(boot, effective_ms, effective_ms):
+            known.shift = shift_of(boot)
+        known.reach(effective_ms, effective_ms)
+        measurement, cells = row(message, record.site, record.device, boot, ts_ms, effective_ms, skewed, known.shift)
         self._draft.rows[measurement].append(cells)
         urgent = memory.keep_latest(instrument(message), boot, effective_ms, message)
         if device.kind == "pile":

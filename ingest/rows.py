@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from binascii import crc32
 from typing import Literal
 
 from ingest.facts import Reading, Row
@@ -23,17 +24,17 @@ Measurement = Literal["pile", "station", "event"]
 NANOS = 1_000_000
 
 
-def at_ns(effective_ms: int, seq: int) -> int:
-    """The time of a point: two messages of one millisecond are two points."""
-    return effective_ms * NANOS + seq % NANOS
+def shift_of(boot: str) -> int:
+    """What keeps a boot's points apart from those of a boot whose times it shares."""
+    return 1 + crc32(boot.encode()) % (NANOS - 1)
 
 
 def row(
-    message: Telemetry, site: str, device: str, boot: str, ts_ms: int, effective_ms: int, skewed: bool
+    message: Telemetry, site: str, device: str, boot: str, ts_ms: int, effective_ms: int, skewed: bool, shift: int
 ) -> tuple[Measurement, Row]:
-    """The measurement that a message belongs to, and its row there."""
+    """The measurement that a message belongs to, and its row there. `shift` is that of its boot, usually 0."""
     seq = message.seq
-    ns = effective_ms * NANOS + seq % NANOS
+    ns = effective_ms * NANOS + (seq + shift) % NANOS
     match message:
         case Meter():
             return "pile", (

@@ -81,14 +81,16 @@ def take_run(
         return None
     else:
         end = _end(speaks, messages, times_ms, start, newest.ts_ms, now.service_ms + AHEAD_MS)
-    if end == start:
+    taken_ms = times_ms[start:end]
+    if not taken_ms or not memory.apart(boot, min(taken_ms), max(taken_ms)):
         return None
+    known.reach(min(taken_ms), max(taken_ms))
     run = Run(boot, wire, lo, messages[end - 1].seq, end)
-    _take(memory, run, messages[start:end], times_ms[start:end], rows, derives=derives)
+    _take(memory, run, messages[start:end], taken_ms, rows, known.shift, derives=derives)
     if derives:
         record.next_seq = run.hi + 1
     if judge_skew:
-        last_ms = times_ms[end - 1]
+        last_ms = taken_ms[-1]
         known.clock = BootClock((), True, Heard(run.hi, last_ms, now.service_ms, last_ms))
     known.came_ms = now.service_ms
     record.received += end - start
@@ -124,6 +126,7 @@ def _take(
     messages: list[Telemetry],
     times_ms: list[int],
     rows: dict[Measurement, list[Row]],
+    shift: int,
     *,
     derives: bool,
 ) -> None:
@@ -135,7 +138,7 @@ def _take(
         if type(message) is Meter:
             number, energy_kwh, power_kw = message.connector, message.energy_kwh, message.power_kw
             keep((
-                at_ms * NANOS + message.seq % NANOS, site, device, "meter", boot, message.seq, at_ms, False,
+                at_ms * NANOS + (message.seq + shift) % NANOS, site, device, "meter", boot, message.seq, at_ms, False,
                 number, power_kw, energy_kwh, message.current_a, message.voltage_v,
                 message.temp_c, message.soc_pct, None, None, None, None, None,
             ))  # fmt: skip
@@ -146,7 +149,7 @@ def _take(
             elif (session := advance_by_meter(life, power_kw, energy_kwh, at_ms)) is not None:
                 run.changed.append(session)
         else:
-            measurement, cells = row(message, site, device, boot, at_ms, at_ms, False)
+            measurement, cells = row(message, site, device, boot, at_ms, at_ms, False, shift)
             rows[measurement].append(cells)
             run.urgent |= memory.keep_latest(instrument(message), boot, at_ms, message)
             if derives and (said := reading(message, boot, at_ms)) is not None:

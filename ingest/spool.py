@@ -32,6 +32,8 @@ CREATE TABLE IF NOT EXISTS dead_seen
     (digest BLOB PRIMARY KEY, id TEXT NOT NULL, first_ms INTEGER NOT NULL, count INTEGER NOT NULL) WITHOUT ROWID;
 """
 _MARK_BYTES = 128
+LEAP = 1_000_000_000
+"""Batches that no installation commits between two starts."""
 
 _batch = msgpack.Decoder(Batch)
 _damages = msgpack.Decoder(list[Damage])
@@ -70,6 +72,7 @@ class SqliteSpool:
         self.lost: Lost | None = msgpack.decode(found[0], type=Lost) if found else None
         """What was acknowledged and was not in the file, until `record_damage`."""
         self._compare_with_mark()
+        self._leapt_from: int | None = None
         self._mark = os.open(self._mark_path, os.O_RDWR | os.O_CREAT, 0o600)
         self._unmarked: tuple[Commit, Batch] | None = None
         self._keep_start()
@@ -82,12 +85,9 @@ class SqliteSpool:
         if mark.spool != self.id:
             self.lost = self.lost or Lost(mark.spool, 1, mark.no)
         elif mark.no > self.last_no:
-            self._miss(mark.no)
-
-    def _miss(self, last_no: int) -> None:
-        first_no = self.lost.first_no if self.lost and self.lost.spool == self.id else self.last_no + 1
-        self.lost = Lost(self.id, first_no, last_no)
-        self.last_no = last_no
+            first_no = self.lost.first_no if self.lost and self.lost.spool == self.id else self.last_no + 1
+            self.lost = Lost(self.id, first_no, mark.no)
+            self.last_no = mark.no
 
     def _keep_start(self) -> None:
         with _said_as_full(self._path), self._db:
@@ -102,9 +102,18 @@ class SqliteSpool:
 
     def catch_up(self, stored_no: int) -> None:
         """The store has batches of this spool up to `stored_no`: what is missing here was lost, mark and all."""
-        if stored_no > self.last_no:
-            self._miss(stored_no)
+        had_no = self.last_no if self._leapt_from is None else self._leapt_from
+        if stored_no > had_no:
+            first_no = self.lost.first_no if self.lost and self.lost.spool == self.id else had_no + 1
+            self.lost = Lost(self.id, first_no, stored_no)
+            self.last_no = max(self.last_no, stored_no)
             self._keep_start()
+        self._leapt_from = None
+
+    def leap(self) -> None:
+        self._leapt_from = self.last_no
+        self.last_no += LEAP
+        self._keep_start()
 
     def load(self) -> Kept:
         with self._db as db:

@@ -96,7 +96,11 @@ class Spool(Protocol):
         Raises SpoolFull; the same commit may then be given again."""
 
     def catch_up(self, stored_no: int) -> None:
-        """Say how far the store is, before anything else: a spool that is behind it was set back."""
+        """Say how far the store is: a spool that was behind it when it was opened was set back, and knows by `lost`."""
+
+    def leap(self) -> None:
+        """The store cannot be asked now. Go on with numbers far beyond any that it can have, so that none is taken
+        for one that it has."""
 
     def forget(self, drained: int) -> None:
         """Let go of batches that the store has, when no commit is due that would do it. Raises SpoolFull."""

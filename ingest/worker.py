@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from contextlib import suppress
 
 from ingest.accounts import DeviceAccount, IngestStatus, account
 from ingest.assets import Inventory
@@ -43,6 +44,8 @@ SEEN_DAYS = 30
 QUEUE_S = 5.0
 """What comes so soon after a connect may have waited at the broker while we were away."""
 START_OVER_S = 1.0
+CAREFUL_S = 60.0
+"""After an error of ours messages are taken singly, so that the one that makes us fail goes to the dead letters."""
 MEND_EVERY_S = 0.2
 FULL_RETRY_S = 0.5
 DAY_MS = 24 * 3_600_000
@@ -59,10 +62,10 @@ class IngestWorker:
         self._inventory = inventory
         now = self._now()
         self._spool = SqliteSpool(settings.data_dir, now.service_ms)
-        self._spool.catch_up(store.drained(self._spool.id))
         self._pipeline = self._load()
-        self._learn_again(now)
         self._drainer = Drainer(self._spool, store, self._store_jobs)
+        self._caught_up = False
+        self._reach_store(now)
         self._wellbeing = Wellbeing(self._spool, self._drainer, clock, settings.version)
         self._retries = DeadLetterRetries(self._spool, store, self._drainer)
         self._bus = Bus(
@@ -79,6 +82,7 @@ class IngestWorker:
         self._stopping = False
         self._abandoned = False
         """A commit was given up at the end: nothing may be committed after it."""
+        self._careful_until_s = 0.0
         self._reconnected = False
         self._connected_s = clock.mono_s()
         self._forgotten = self._drainer.drained
@@ -155,18 +159,34 @@ class IngestWorker:
     def _now(self) -> Now:
         return Now(self._clock.service_ms(), self._clock.mono_s())
 
-    def _load(self) -> Pipeline:
+    def _load(self, *, careful: bool = False) -> Pipeline:
         heard = None if self._clock.judges_skew else self._clock.heard
         judge_skew = self._clock.judges_skew
-        return Pipeline(self._inventory, self._spool.load(), judge_skew=judge_skew, heard=heard)
+        return Pipeline(self._inventory, self._spool.load(), judge_skew=judge_skew, heard=heard, careful=careful)
 
-    def _learn_again(self, now: Now) -> None:
+    def _reach_store(self, now: Now) -> None:
+        """Before anything else, so that numbers of batches agree; a store that is away is asked by the drainer again."""
+        try:
+            self._drainer.reach()
+            self._catch_up(now)
+        except StoreUnavailable as away:
+            log.warning("the store cannot be asked yet, readings stay in the spool: %s", away)
+            self._spool.leap()
+
+    def _catch_up(self, now: Now) -> None:
+        """Compare the spool with the store once that was reached; learn again what a damaged or set back one lost.
+
+        Raises StoreUnavailable."""
+        if self._drainer.reached_at is None:
+            return
+        self._spool.catch_up(self._drainer.reached_at)
         damage = recover(self._pipeline, self._spool, self._store, now)
         if damage is not None:
             log.error("batches %s to %s were gone from the spool", damage.first_no, damage.last_no)
             if not self._pipeline.empty:
                 self._spool.commit(self._pipeline.draw().commit, 0, now.service_ms)
             self._spool.record_damage(damage)
+        self._caught_up = True
 
     def _run(self) -> None:
         while not self._stopping:
@@ -188,9 +208,10 @@ class IngestWorker:
                 if not self._abandoned:
                     self._round(mono_s)
             except Exception:
-                log.exception("ingest begins again from its spool")
+                log.exception("ingest begins again from its spool, one message at a time")
                 self._inbox.clear()
-                self._pipeline = self._load()
+                self._pipeline = self._load(careful=True)
+                self._careful_until_s = mono_s + CAREFUL_S
                 self._bus.reconnect()
                 time.sleep(START_OVER_S)
 
@@ -200,11 +221,14 @@ class IngestWorker:
         if mono_s >= self._review_due_s:
             self._review_due_s = mono_s + REVIEW_EVERY_S
             self._pipeline.review(self._now())
+            self._pipeline.careful = mono_s < self._careful_until_s
             self._keep_house(mono_s)
         if not self._pipeline.empty:
             self._commit(received)
         elif received:
             self._bus.acknowledge(received)
+        if not self._caught_up:
+            self._catch_up_later()
         self._retries.serve(self._pipeline, self._now(), lambda: self._commit([]))
         if mono_s >= self._mend_due_s:
             self._mend_due_s = mono_s + MEND_EVERY_S
@@ -218,8 +242,14 @@ class IngestWorker:
             self._teller.tell_all(list(self._pipeline.devices))
         self._tell(mono_s)
 
+    def _catch_up_later(self) -> None:
+        with suppress(StoreUnavailable, SpoolFull):
+            self._catch_up(self._now())
+
     def _take(self, mono_s: float) -> list[Arrival]:
         received = self._inbox.take()
+        while self._drainer.refused:
+            self._pipeline.note_refused(self._drainer.refused.popleft())
         if received:
             publishes = [publish for arrival in received for publish in arrival.publishes]
             self._pipeline.take(publishes, self._now(), queued=mono_s - self._connected_s < QUEUE_S)

@@ -1,0 +1,158 @@
+"""Taking many messages at once is taking them one by one, only faster: whatever comes, in whatever parts."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ingest import pipeline as pipeline_module
+from ingest.assets import ConnectorSpec, Device, Inventory, Name, Site
+from ingest.clock import Now, rfc3339
+from ingest.pipeline import Pipeline
+from ingest.spooling import Kept, decode_record
+
+NOW_MS = 1_795_338_000_000
+PILE = Device(site="jn-01", id="pile-1", kind="pile", connectors=(ConnectorSpec(1), ConnectorSpec(2)))
+STATION = Device(site="jn-01", id="station-1", kind="station")
+INVENTORY = Inventory(
+    sites={"jn-01": Site(id="jn-01", name=Name("静安", "Jing'an"), lat=31.2, lon=121.4)},
+    devices={PILE.name: PILE, STATION.name: STATION},
+)
+STATES = ["available", "preparing", "charging", "suspended", "finishing", "faulted"]
+
+
+def telemetry(name: str, *messages: dict[str, object]) -> tuple[str, bytes, bool]:
+    body = messages[0] if len(messages) == 1 else list(messages)
+    return f"lunchong/v1/{name}/telemetry", json.dumps(body).encode(), False
+
+
+def meter(
+    seq: int, at_ms: int = NOW_MS, *, boot: str = "boot-a", connector: int = 1, **said: object
+) -> dict[str, object]:
+    usual = {"power_kw": 7.0, "energy_kwh": 100.0 + seq, "current_a": 30, "voltage_v": 230}
+    return _message(seq, at_ms, boot, kind="meter", connector=connector, **usual | said)
+
+
+def _message(seq: int, at_ms: int, boot: str, **said: object) -> dict[str, object]:
+    return {"v": 1, "boot": boot, "seq": seq, "ts": rfc3339(at_ms), **said}
+
+
+@dataclass
+class Outcome:
+    """Everything that a stream of messages leaves behind."""
+
+    rows: list[tuple[object, ...]] = field(default_factory=list)
+    sessions: dict[str, object] = field(default_factory=dict)
+    dead: dict[str, object] = field(default_factory=dict)
+    acks: dict[tuple[str, str], list[tuple[int, int]]] = field(default_factory=dict)
+    records: dict[str, object] = field(default_factory=dict)
+    skewed: list[object] = field(default_factory=list)
+
+
+def outcome(parts: list[list[tuple[str, bytes, bool]]], *, careful: bool, judge_skew: bool = True) -> Outcome:
+    pipe, found = Pipeline(INVENTORY, Kept([], [], []), judge_skew=judge_skew, careful=careful), Outcome()
+    for number, part in enumerate(parts):
+        now = Now(NOW_MS + number * 60_000, number * 60.0)
+        for publishes in [[one] for one in part] if careful else [part]:
+            pipe.take(publishes, now)
+        pipe.settle(now)
+        drawn = pipe.draw()
+        batch = drawn.commit.batch
+        found.rows += sorted([*batch.pile, *batch.station, *batch.event], key=repr)
+        found.sessions |= {session.id: session for session in batch.sessions}
+        found.dead |= {letter.id: (letter.reason, letter.count, letter.seq) for letter in batch.dead}
+        found.acks |= {key: list(ranges) for key, ranges in drawn.acks.items()}
+        found.records |= {name: decode_record(kept) for name, kept in drawn.commit.records.items()}
+        found.skewed += batch.skewed
+    return found
+
+
+@st.composite
+def streams(draw) -> list[list[tuple[str, bytes, bool]]]:
+    """A few devices' words, mostly in order, with all that goes wrong: what is late, twice, missing, odd, ill-timed."""
+    seqs = {(name, boot): 0 for name in (PILE.name, STATION.name) for boot in ("boot-a", "boot-b")}
+    parts = []
+    for _ in range(draw(st.integers(1, 4))):
+        part = []
+        for _ in range(draw(st.integers(1, 25))):
+            name = draw(st.sampled_from([PILE.name, PILE.name, PILE.name, STATION.name]))
+            boot = draw(st.sampled_from(["boot-a"] * 5 + ["boot-b"]))
+            step = draw(st.sampled_from([1] * 12 + [0, 2, 3, -1, -4]))
+            seqs[name, boot] = seq = max(1, seqs[name, boot] + step)
+            what = draw(st.sampled_from(["usual"] * 14 + ["array", "array", "status", "garbage"]))
+            part.append(_published(draw, what, name, boot, seq))
+        parts.append(part)
+    return parts
+
+
+def _published(draw, what: str, name: str, boot: str, seq: int) -> tuple[str, bytes, bool]:
+    if what == "status":
+        said = {"v": 1, "boot": boot, "online": True, "ts": rfc3339(_at_ms(seq)), "interval_s": 60, "last_seq": seq}
+        return f"lunchong/v1/{name}/status", json.dumps(said).encode(), False
+    if what == "garbage":
+        return f"lunchong/v1/{name}/telemetry", draw(st.sampled_from([b"{", b"", b"[]", b"1", b'{"v":\n1}'])), False
+    many = draw(st.integers(1, 5)) if what == "array" else 1
+    return telemetry(name, *(_said(name, boot, seq + n) for n in range(many)))
+
+
+def _at_ms(seq: int) -> int:
+    """Clocks jump now and then: by minutes, by days, there and back."""
+    off_ms = {7: -400_000, 11: 400_000, 13: 3 * 86_400_000}.get(seq % 17, 0)
+    return NOW_MS - 3_600_000 + seq * 1_000 + off_ms
+
+
+def _said(name: str, boot: str, seq: int) -> dict[str, object]:
+    """The message of this seq: the same whenever it is said."""
+    at_ms = _at_ms(seq)
+    if name == STATION.name:
+        return _message(seq, at_ms, boot, kind="climate", indoor_c=20 + seq % 5, indoor_rh_pct=50)
+    if seq % 3 == 0:
+        return _message(seq, at_ms, boot, kind="connector", connector=1 + seq % 2, state=STATES[seq // 3 % len(STATES)])
+    connector = 9 if seq % 19 == 18 else 1 + seq % 2
+    return meter(seq, at_ms, boot=boot, connector=connector, power_kw=7.0 if seq % 5 else 0.0)
+
+
+@settings(max_examples=300)
+@given(streams(), st.booleans())
+def test_many_at_once_leave_what_one_by_one_would(parts, judge_skew):
+    assert outcome(parts, careful=False, judge_skew=judge_skew) == outcome(parts, careful=True, judge_skew=judge_skew)
+
+
+def test_what_goes_on_as_usual_is_taken_by_the_run(monkeypatch):
+    """Else the test above would compare slow with slow."""
+    singly = []
+    monkeypatch.setattr(
+        pipeline_module,
+        "judge_message",
+        lambda *told, judge=pipeline_module.judge_message: singly.append(told) or judge(*told),
+    )
+    usual = [telemetry(PILE.name, meter(seq, NOW_MS - 3_600_000 + seq * 1_000)) for seq in range(1, 101)]
+    outcome([usual[:50], usual[50:]], careful=False)
+    assert len(singly) == 1
+
+
+def test_two_starts_of_a_clock_that_begins_anew_are_points_of_their_own():
+    """A device without a battery says 1970 at each start: the same seq at the same millisecond, twice."""
+    morning, evening = (
+        [telemetry(PILE.name, meter(seq, 5_000 + seq, boot=boot)) for seq in range(1, 40)]
+        for boot in ("boot-a", "boot-b")
+    )
+    for parts in (
+        [morning, evening],
+        [[*morning, *evening]],
+        [[*morning[:20], *evening[:20]], [*morning[20:], *evening[20:]]],
+    ):
+        points = [row[0] for row in outcome(parts, careful=False).rows]
+        assert len(set(points)) == len(points) == 78
+
+
+@pytest.mark.parametrize("seqs", [[1, 2, 3], [1, 2, 3, 3, 2], [3, 1, 2]])
+def test_a_message_counts_as_received_once(seqs):
+    pipe = Pipeline(INVENTORY, Kept([], [], []))
+    pipe.take([telemetry(PILE.name, meter(seq)) for seq in seqs], Now(NOW_MS, 0.0))
+    record = pipe.devices[PILE.name].record
+    assert (record.received, record.duplicates) == (3, len(seqs) - 3)
