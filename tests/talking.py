@@ -16,7 +16,7 @@ import pytest
 from ingest.tied import tied
 from lunchong.setting_up import EXAMPLE
 from tests.brokers import Client, Refused, free_port, mosquitto_program, until
-from tests.processes import Server, lunchong
+from tests.processes import ROOT, Server, lunchong
 
 PILE = "gate-01/pile-0001"
 TELEMETRY = f"lunchong/v1/{PILE}/telemetry"
@@ -95,7 +95,16 @@ class OwnMosquitto:
         as_user = "user root\n" if os.geteuid() == 0 else ""
         config = self._folder / "mosquitto.conf"
         config.write_text(f"listener {self._port} 127.0.0.1\n{as_user}include_dir {self._folder / 'acl'}\n")
-        self._process = subprocess.Popen(tied([mosquitto_program(), "-c", str(config)]), stderr=subprocess.DEVNULL)
+        self._run([mosquitto_program(), "-c", str(config)])
+
+    def start_watched(self) -> None:
+        """As docker-compose.yml starts it: it is told of new files by a script beside it."""
+        config = self._folder / "mosquitto.conf"
+        self._run(["/bin/sh", str(ROOT / "deploy/mosquitto/run"), str(config), str(self._folder / "acl")])
+
+    def _run(self, command: list[str]) -> None:
+        path = f"{Path(mosquitto_program()).parent}:{os.environ['PATH']}"
+        self._process = subprocess.Popen(tied(command), env={**os.environ, "PATH": path}, stderr=subprocess.DEVNULL)
 
     def read_again(self) -> None:
         """As its operator tells it after an enrolment."""

@@ -7,12 +7,12 @@ import os
 import signal
 import time
 import urllib.request
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 
 from tests import influx
-from tests.brokers import Client, until
+from tests.brokers import Client, Refused, until
 from tests.processes import Server, lunchong
 from tests.talking import PILE, TELEMETRY, beside, doctor, enrolled, let_in, message, own_mosquitto, say, status
 
@@ -239,3 +239,18 @@ def test_an_api_that_nobody_made_an_account_for_says_what_to_run(tmp_path, influ
     run = lunchong("api", "--data", tmp_path, env=env)
     assert run.returncode == 1
     assert run.stderr.endswith("holds no account for the API: run `lunchong init` or start `ingest` first\n")
+
+
+def test_the_mosquitto_of_the_compose_file_lets_in_whoever_is_enrolled(pair):
+    pair.broker.stop()
+    pair.broker.start_watched()
+    key = enrolled(pair.ingest)
+
+    def let_in_untold():
+        with suppress(Refused, OSError), Client(key["url"], key["username"], password=key["password"]) as device:
+            say(device, message(1, "boot-composed"))
+            return True
+
+    until(let_in_untold)
+    pair.broker.stop()
+    pair.broker.start()
