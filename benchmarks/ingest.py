@@ -1,4 +1,4 @@
-"""`python -m benchmarks.ingest [--runs 3] [--only …]`: what ingest costs and how fast it drains a queue, on mosquitto and InfluxDB.
+"""`python -m benchmarks.ingest [--runs 3] [--only …]`: what a message costs ingest, and how fast a queue is drained.
 
 Messages wait in the persistent session of ingest at the broker, encoded and published before the clock starts; then
 ingest is let go, and the clock runs until the store has all. Broker, store and ingest share the machine. Processor time
@@ -155,7 +155,11 @@ def keep_session(url: str, key: ServiceKey) -> None:
     client = paho.Client(CallbackAPIVersion.VERSION2, key.client_id, clean_session=False)
     client.username_pw_set(key.username, key.password)
     granted: list[int] = []
-    client.on_connect = lambda *_: client.subscribe(list(SUBSCRIPTIONS))
+
+    def subscribe(*_told: object) -> None:
+        client.subscribe(list(SUBSCRIPTIONS))
+
+    client.on_connect = subscribe
     client.on_subscribe = lambda *_: granted.append(1)
     host, _, port = url.removeprefix("mqtt://").rpartition(":")
     client.connect(host, int(port))
@@ -193,7 +197,8 @@ def _say(line: Line, site: str, readings: int, an_array: int) -> None:
 def _meter(boot: str, seq: int, ts: str) -> str:
     return (
         f'{{"v":1,"boot":"{boot}","seq":{seq},"ts":"{ts}","kind":"meter","connector":{1 + seq % CONNECTORS},'
-        f'"power_kw":{6.5 + seq % 7 / 10:.1f},"energy_kwh":{1234.5 + seq / 100:.2f},"current_a":30.1,"voltage_v":226.4}}'
+        f'"power_kw":{6.5 + seq % 7 / 10:.1f},"energy_kwh":{1234.5 + seq / 100:.2f},'
+        '"current_a":30.1,"voltage_v":226.4}'
     )
 
 

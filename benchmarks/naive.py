@@ -1,5 +1,7 @@
-"""`python -m benchmarks.naive`: the straightforward worker, to compare with: a callback of paho's, json, a Point for each
-message, and a synchronous write for each 500. It acknowledges when paho does, and remembers nothing.
+"""`python -m benchmarks.naive`: the straightforward worker, to compare with.
+
+A callback of paho's, json, a Point for each message, and a synchronous write for each 500. It acknowledges when paho
+does, and remembers nothing.
 """
 
 from __future__ import annotations

@@ -73,7 +73,7 @@ def _profile_threads(folder: Path) -> None:
         finally:
             profile.dump_stats(folder / f"{thread.name}.prof")
 
-    threading.Thread.run = profiled  # type: ignore[method-assign]
+    threading.Thread.run = profiled  # type: ignore[method-assign, assignment]
 
 
 if __name__ == "__main__":

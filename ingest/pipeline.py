@@ -330,11 +330,11 @@ class Pipeline:
             known.shift = shift_of(boot)
         known.reach(effective_ms, effective_ms)
         measurement, cells = row(message, record.site, record.device, boot, ts_ms, effective_ms, skewed, known.shift)
-        self._draft.rows[measurement].append(cells)
-        urgent = memory.keep_latest(instrument(message), boot, effective_ms, message)
         if device.kind == "pile":
             changed = arrive(memory, boot, message.seq, reading(message, boot, effective_ms))
             self._draft.keep_sessions(changed)
+        urgent = memory.keep_latest(instrument(message), boot, effective_ms, message)
+        self._draft.rows[measurement].append(cells)  # last: what made us fail before is not stored, and not read again
         return urgent
 
     def _bury(self, memory: DeviceMemory, topic: str, bad: Refused, now: Now) -> None:

@@ -171,6 +171,7 @@ class IngestWorker:
             self._catch_up(now)
         except StoreUnavailable as away:
             log.warning("the store cannot be asked yet, readings stay in the spool: %s", away)
+            self._drainer.unavailable = str(away)
             self._spool.leap()
 
     def _catch_up(self, now: Now) -> None:

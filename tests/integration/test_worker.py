@@ -4,129 +4,14 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
 
-from ingest.assets import ConnectorSpec, Device, Inventory, Name, Site
-from ingest.clock import Now, ServiceClock, rfc3339
-from ingest.facts import Batch, DeadLetter
-from ingest.running import IngestSettings
-from ingest.store import StoreUnavailable
-from ingest.store_duckdb import DuckStore
-from ingest.worker import IngestWorker
-from lunchong.live_clock import LiveClock, wall_ms
-from tests.brokers import WITNESS, Client, Nats, password_of, until
-
-PILE = Device(site="jn-01", id="pile-1", kind="pile", connectors=(ConnectorSpec(1), ConnectorSpec(2)))
-STATION = Device(site="jn-01", id="station-1", kind="station", seats=10)
-SITE = Site(id="jn-01", name=Name("静安", "Jing'an"), lat=31.2, lon=121.4)
-INVENTORY = Inventory(sites={SITE.id: SITE}, devices={PILE.name: PILE, STATION.name: STATION})
-
-
-class AwayStore(DuckStore):
-    """The real store, that can be made to take nothing."""
-
-    away = False
-
-    def write(self, batch: Batch) -> list[DeadLetter]:
-        if self.away:
-            raise StoreUnavailable("the store is away", retry_s=0.05)
-        return super().write(batch)
-
-
-class Running:
-    """An ingest worker on a broker, a client that speaks for every device, and one that hears everything."""
-
-    def __init__(self, broker: Nats, folder: Path) -> None:
-        self.broker, self.folder = broker, folder
-        self.client_id = f"ingest-{uuid.uuid4().hex}"
-        self.inventory = INVENTORY
-        self.store = AwayStore(folder / "facts.duckdb")
-        self.start()
-        self.device = Client(broker.url, "jn-01/+").__enter__()
-        self.reader = Client(broker.url, WITNESS).__enter__()
-        self.reader.subscribe("lunchong/v1/#")
-
-    def start(self) -> None:
-        settings = IngestSettings(
-            data_dir=self.folder, mqtt_url=self.broker.url, username="service/ingest",
-            password=password_of("service/ingest"), client_id=self.client_id,
-        )  # fmt: skip
-        now_ms = wall_ms()
-        self.worker = IngestWorker(settings, self.inventory, self.store, LiveClock(ServiceClock(now_ms, now_ms)))
-        self.worker.start()
-        until(lambda: self.worker.connected)
-
-    def restart(self) -> None:
-        self.worker.stop()
-        self.start()
-
-    def close(self) -> None:
-        self.device.__exit__()
-        self.reader.__exit__()
-        self.worker.stop()
-        self.store.close()
-
-    def say(self, seq: int, *, device: str = "pile-1", boot: str = "boot-a", ago_s: float = 0, **said: object) -> None:
-        ts = rfc3339(wall_ms() - round(ago_s * 1000))
-        message = {"v": 1, "boot": boot, "seq": seq, "ts": ts, **said}
-        self.device.publish(f"lunchong/v1/jn-01/{device}/telemetry", json.dumps(message))
-
-    def state_is(self, seq: int, state: str, connector: int = 1, **more: object) -> None:
-        self.say(seq, kind="connector", connector=connector, state=state, **more)
-
-    def meter(self, seq: int, energy_kwh: float, power_kw: float = 7.0, **more: object) -> None:
-        self.say(
-            seq,
-            kind="meter",
-            connector=1,
-            power_kw=power_kw,
-            energy_kwh=energy_kwh,
-            current_a=30,
-            voltage_v=230,
-            **more,
-        )
-
-    def status(self, boot: str, boots: list[dict[str, object]], last_seq: int = 0, device: str = "pile-1") -> None:
-        said = {"v": 1, "boot": boot, "online": True, "ts": rfc3339(wall_ms()), "interval_s": 60, "last_seq": last_seq}
-        self.device.publish(f"lunchong/v1/jn-01/{device}/status", json.dumps(said | {"boots": boots}), retain=True)
-
-    def heard(self, leaf: str, device: str = "pile-1") -> list[dict[str, Any]]:
-        topic = f"lunchong/v1/jn-01/{device}/{leaf}"
-        return [json.loads(m.payload) for m in self.reader.heard if m.topic == topic and m.payload]
-
-    def notices(self) -> list[dict[str, Any]]:
-        return [json.loads(m.payload) for m in self.reader.heard if m.topic.endswith("service/ingest")]
-
-    def state(self, device: str = "pile-1") -> dict[str, Any]:
-        return (self.heard("state", device) or [{}])[-1]
-
-    def connector(self) -> dict[str, Any]:
-        connectors = self.state().get("connectors")
-        return connectors[0] if isinstance(connectors, list) and connectors else {}
-
-    def acked(self, boot: str = "boot-a") -> set[int]:
-        acks = [ack for ack in self.heard("ack") if ack["boot"] == boot]
-        return {seq for ack in acks for lo, hi in ack["ranges"] for seq in range(lo, hi + 1)}
-
-    def conditions(self) -> set[str]:
-        return {str(c["code"]) for c in self.state().get("conditions", [])}
-
-    def stored(self) -> int:
-        self.worker.wait_drained(5.0)
-        return sum(rows for *_run, rows in self.store.stored())
-
-
-@pytest.fixture
-def running(nats: Nats, tmp_path: Path) -> Iterator[Running]:
-    folder = tmp_path / "data"
-    folder.mkdir()
-    running = Running(nats, folder)
-    yield running
-    running.close()
+from ingest.assets import ConnectorSpec, Device, Inventory
+from ingest.clock import Now, rfc3339
+from lunchong.live_clock import wall_ms
+from tests.brokers import until
+from tests.ingesting import INVENTORY, PILE, STATION, Running
 
 
 def test_what_a_pile_says_is_acknowledged_shown_and_stored(running: Running) -> None:
@@ -245,18 +130,6 @@ def test_a_device_that_goes_is_shown_offline_by_its_will(running: Running) -> No
     running.device.publish("lunchong/v1/jn-01/pile-1/status", will, retain=True)
     until(lambda: running.state()["online"] is False)
     assert "offline" in running.conditions()
-
-
-def test_a_store_that_is_away_loses_nothing_and_is_said(running: Running) -> None:
-    running.store.away = True
-    running.meter(1, 10.0)
-    until(lambda: running.acked() == {1})
-    until(lambda: "store_unavailable" in {condition.code for condition in running.worker.status().conditions})
-    assert running.worker.status().spool_rows == 1
-    running.restart()
-    running.store.away = False
-    until(lambda: running.stored() == 1)
-    until(lambda: running.worker.status().conditions == [])
 
 
 def test_a_full_disk_holds_the_devices_and_recovers(running: Running) -> None:
@@ -393,28 +266,3 @@ def test_states_come_back_after_the_broker_lost_its_line(running: Running) -> No
     count = len(running.heard("state"))
     running.worker._bus.reconnect()
     until(lambda: len(running.heard("state")) > count)
-
-
-def test_a_spool_that_was_set_back_learns_from_the_store_and_says_what_is_gone(running: Running) -> None:
-    running.state_is(1, "charging")
-    until(lambda: running.stored() == 1)
-    running.worker.stop()
-    before = (running.folder / "spool.db").read_bytes()
-    running.start()
-    running.meter(2, 10.0)
-    running.state_is(3, "available")
-    until(lambda: running.stored() == 3)
-    running.worker.stop()
-    (running.folder / "spool.db").write_bytes(before)
-    running.start()
-    until(lambda: running.stored() == 3)
-    assert "spool_damaged" in {condition.code for condition in running.worker.status().conditions}
-    running.meter(2, 10.0)
-    running.state_is(3, "available")
-    running.state_is(4, "preparing")
-    until(lambda: running.stored() == 4)
-    closed, open_now = running.store.sessions().items
-    assert closed.ended_ms is not None
-    assert open_now.open_seq == 4
-    running.worker.forget_damage()
-    assert running.worker.status().conditions == []
