@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
+from pathlib import Path
 from types import SimpleNamespace
 from urllib.parse import urlsplit
 
@@ -27,6 +28,7 @@ from tools.faults.outages import Order, stormy
 from tools.faults.outcome import Asked, On, Outcome, until
 from tools.faults.tcp_proxy import TcpProxy
 
+PAGE = Path(__file__).parents[2] / "docs" / "faults.md"
 AT_ONCE = 4
 """Rows wait more than they work."""
 SEED = secrets.randbelow(1_000_000)
@@ -61,6 +63,12 @@ def test_nothing_acknowledged_is_lost_or_doubled(rows, number, on):
     again = f"run it again: python -m tools.faults --short --row {number} --on {on} --seed {SEED}"
     assert outcome.missed == [], again
     assert (outcome.lost, outcome.duplicates) == (0, 0)
+
+
+def test_the_page_of_the_matrix_says_what_each_row_runs_on():
+    letters = {"embedded": "N", "production": "M"}
+    said = dict(re.findall(r"^\| (\d+) \|.*\| ([NM, ]+) \|$", PAGE.read_text(encoding="utf-8"), re.MULTILINE))
+    assert said == {str(number): ", ".join(letters[on] for on in row.on) for number, row in ROWS.items()}
 
 
 def test_what_is_missing_or_there_twice_is_counted(tmp_path):
