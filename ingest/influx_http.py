@@ -81,6 +81,7 @@ class Influx:
         """
         with _Call(self, "a query"):
             answer = self._queries.query_raw(flux, dialect=_DIALECT, params=dict(params))
+            answer.auto_close = False  # else it is closed under the reader that has just read its end
             try:
                 yield from _rows(io.TextIOWrapper(answer, "utf-8", newline=""), columns, self.url)
             finally:

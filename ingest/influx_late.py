@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ingest.influx_http import FIRST_NS, LAST_NS, Influx, Param
-from ingest.influx_lines import field_text, quoted, tag, tag_value
+from ingest.influx_lines import field_text, quoted
 from ingest.influx_parts import HOUR_MS
 
 LINES_AT_ONCE = 5_000
@@ -21,7 +21,7 @@ Hour = tuple[str, str, int]
 
 _LEVELS = """
 from(bucket: bucket) |> range(start: time(v: first_ns), stop: time(v: last_ns))
-  |> filter(fn: (r) => r._measurement == "level" and (not exists r.zone or r.zone == zone)) |> last()
+  |> filter(fn: (r) => r._measurement == "level") |> last()
 """
 _LATE = """
 from(bucket: bucket) |> range(start: time(v: first_ns), stop: time(v: last_ns))
@@ -46,17 +46,18 @@ class Progress:
         """Read what an earlier process left. Raises StoreUnavailable; does nothing the second time."""
         if self._loaded:
             return
-        asked: dict[str, Param] = {
-            "bucket": self._bucket, "first_ns": FIRST_NS, "last_ns": LAST_NS, "zone": tag_value(self._zone),
-        }  # fmt: skip
-        levels = {name: int(value) for name, value in self._influx.query(_LEVELS, ("_field", "_value"), asked)}
+        asked: dict[str, Param] = {"bucket": self._bucket, "first_ns": FIRST_NS, "last_ns": LAST_NS}
+        said = {row[0]: row[1] for row in self._influx.query(_LEVELS, ("_field", "_value"), asked)}
+        zone = said.pop("zone", "")
+        levels = {name: int(value) for name, value in said.items()}
         late_done = levels.get("late_done", 0)
         asked |= {"first_ns": late_done + 1}
         points: dict[int, dict[str, str]] = {}
         for name, value, time in self._influx.query(_LATE, ("_field", "_value", "_time"), asked):
             points.setdefault(self._influx.ns(time), {})[name] = value
         self.rolled_ms, self.expired_ms = levels.get("rolled_ms", 0), levels.get("expired_ms", 0)
-        self.days_ms, self._late_done = levels.get("days_ms", 0), late_done
+        self.days_ms = levels.get("days_ms", 0) if zone == self._zone else 0  # days of another zone are other days
+        self._late_done = late_done
         self.claimed_ms = self.rolled_ms
         self._marks = {
             mark: (field_text(said["site"]), field_text(said["device"]), int(said["hour_ms"]))
@@ -98,14 +99,11 @@ class Progress:
     def save(self, late_done: int | None = None, **levels: int) -> None:
         """Raise levels, for good."""
         raised = {name: max(value, int(getattr(self, name))) for name, value in levels.items()}
-        days_ms = raised.pop("days_ms", None)
         late_done = self._late_done if late_done is None else late_done
-        said = ",".join(f"{name}={value}i" for name, value in (raised | {"late_done": late_done}).items())
-        lines = [f"level {said} 0"]
-        if days_ms is not None:
-            lines.append(f"level,zone={tag(self._zone)} days_ms={days_ms}i 0")
-            self.days_ms = days_ms
-        self._influx.write(self._bucket, lines)
+        said = [f"{name}={value}i" for name, value in (raised | {"late_done": late_done}).items()]
+        if "days_ms" in raised:
+            said.append(f"zone={quoted(self._zone)}")
+        self._influx.write(self._bucket, [f"level {','.join(said)} 0"])
         for name, value in raised.items():
             setattr(self, name, value)
         self._late_done = late_done

@@ -76,7 +76,7 @@ class Rollups:
         with self._renewing:
             with alone():
                 progress.load()
-                if until_ms <= progress.rolled_ms and not progress.late():
+                if self._tidied and until_ms <= progress.rolled_ms and not progress.late():
                     return 0
                 late, last_mark = progress.take(limit_hours)
                 progress.claimed_ms = max(progress.rolled_ms, until_ms)
