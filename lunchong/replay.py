@@ -7,7 +7,7 @@ Without `--mqtt` an installation of its own is started in the data folder, which
 pile for each station of the file, service time driven by the messages, raw facts kept for ever. At the end its charging
 sessions are compared with the file's. `--mqtt` lives the file at another installation, whose inventory holds those
 piles and whose facts are kept for ever (`LUNCHONG_RETENTION_DAYS` 0), because these are old ones; then nothing is
-compared.
+compared. Where the settings name an InfluxDB that would not keep the file's times, it says so before it sends.
 
 With `--as-fast-as-acked` the piles go on as soon as what they said is acknowledged; else at `--speed` times the wall.
 With `--json` the last line of standard output is one JSON object, and nothing else is printed there:
@@ -43,10 +43,12 @@ from ingest.store import TelemetryStore
 from lunchong import settings as settings_of
 from lunchong.data_folder import DataFolder
 from lunchong.errors import UsageError, UserError
+from lunchong.live_clock import wall_ms
 from lunchong.logs import to_terminal
 from lunchong.replay_lines import Lines, Login, read_logins
 from lunchong.serve import Installation
 from lunchong.stopping import asked_to_stop
+from lunchong.stores import DUCKDB_FILE, check_store_is_empty, check_store_keeps, prepare_for_any_time
 from lunchong.timing import Timing
 from simulators.replay import Replay, inventory_of
 from simulators.replay_report import Comparison, compare
@@ -56,6 +58,8 @@ from simulators.sessions_csv import SessionsFile, read_sessions
 TELL_EVERY_S = 1.0
 SETTLE_WITHIN_S = 120.0
 PAGE = 1_000
+KEPT = (DUCKDB_FILE, "spool.db")
+"""What an installation leaves in its folder once it has lived."""
 
 
 @dataclass(frozen=True)
@@ -118,10 +122,12 @@ def run(asked: Asked, stop: threading.Event) -> int:
     replay = Replay(file, how, SystemRandom())
     with ExitStack() as ending:
         if asked.mqtt:
+            there = settings_of.read(data_dir=asked.data, config=asked.config)
+            check_store_keeps(there, replay.begin_ms, wall_ms())
             installation, url = None, asked.mqtt
             logins = read_logins(asked.credentials) if asked.credentials else [_login_of(url, how)]
         else:
-            installation = ending.enter_context(_own_installation(asked, file, how))
+            installation = ending.enter_context(_own_installation(asked, file, how, replay.begin_ms))
             url, logins = installation.mqtt_url, [_enrolled(installation, how)]
             _tell(f"what is derived shows on {installation.http_url}")
         lines = Lines(replay, url, logins)
@@ -156,17 +162,20 @@ def _text_of(path: Path, encoding: str) -> str:
         raise UsageError(f"{path} is not written in {encoding}; the map says a file's encoding in [file]") from None
 
 
-def _own_installation(asked: Asked, file: SessionsFile, how: SessionMap) -> Installation:
+def _own_installation(asked: Asked, file: SessionsFile, how: SessionMap, begin_ms: int) -> Installation:
     """Not started yet. Its folder may hold an inventory like ours, and nothing that was lived before."""
     defaults = {"http_port": 0, "mqtt_listen": "127.0.0.1:0"}
     folder = settings_of.read(data_dir=asked.data, config=asked.config, defaults=defaults).data_dir
     inventory = DataFolder(folder).path / "inventory.toml"
     text = dump(inventory_of(file, how))
-    if (folder / "facts.duckdb").exists() or (inventory.exists() and inventory.read_text() != text):
+    if any((folder / name).exists() for name in KEPT) or (inventory.exists() and inventory.read_text() != text):
         raise UsageError(f"{folder} belongs to another installation: name a fresh folder with --data")
     inventory.write_text(text)
     options = {"inventory": inventory, "retention_days": 0}
     settings = settings_of.read(data_dir=asked.data, config=asked.config, options=options, defaults=defaults)
+    prepare_for_any_time(settings)
+    check_store_keeps(settings, begin_ms, wall_ms())
+    check_store_is_empty(settings)
     return Installation(settings, Timing(messages=True))
 
 

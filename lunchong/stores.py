@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+from contextlib import closing
 from pathlib import Path
 
 from ingest.clock import rfc3339
 from ingest.store import StoreUnusable, TelemetryStore
-from lunchong.errors import UserError
+from lunchong.errors import UsageError, UserError
 from lunchong.settings import PREFIX, Settings
 
 log = logging.getLogger(__name__)
@@ -64,15 +65,26 @@ def check_store(settings: Settings) -> None:
 
 
 def check_store_keeps(settings: Settings, oldest_ms: int, now_ms: int) -> None:
-    """Raise UserError where InfluxDB would refuse points as old as `oldest_ms`."""
+    """Raise UsageError where InfluxDB would refuse points as old as `oldest_ms`."""
     if settings.store == "duckdb":
         return
     kept_s = found_buckets(settings)[settings.influx_bucket]
     if kept_s and oldest_ms < now_ms - kept_s * 1_000:
-        raise UserError(
+        raise UsageError(
             f"bucket {settings.influx_bucket} keeps its rows for {kept_s / DAY_S:g} days, and these begin on"
             f" {rfc3339(oldest_ms)[:10]}: set {PREFIX}RETENTION_DAYS=0 and run `lunchong init`"
         )
+
+
+def check_store_is_empty(settings: Settings) -> None:
+    """Raise UsageError where InfluxDB's buckets hold sessions; a file of DuckDB is the data folder's matter."""
+    if settings.store == "duckdb":
+        return
+    with closing(open_store(settings)) as store:
+        if store.sessions(limit=1).items:
+            raise UsageError(
+                f"bucket {settings.influx_bucket} belongs to another installation: name others in {PREFIX}INFLUX_BUCKET"
+            )
 
 
 def _prepare(settings: Settings, retention_days: int) -> list[str]:
