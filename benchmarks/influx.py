@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
-from influxdb_client import InfluxDBClient
+from influxdb_client.client.influxdb_client import InfluxDBClient
 
 from ingest.influx_setup import prepare
 from tests.influx import Influxd, influxd_program
@@ -35,7 +35,7 @@ class Influx(NamedTuple):
             found = client.buckets_api().create_bucket(bucket_name=f"{name}-{secrets.token_hex(4)}", org=ORG)
         yield str(found.name)
 
-    def count(self, bucket: str, measurement: str, field: str) -> int:
+    def points(self, bucket: str, measurement: str, field: str) -> int:
         """How many points have this field."""
         flux = """from(bucket: bucket) |> range(start: 0)
           |> filter(fn: (r) => r._measurement == measurement and r._field == field) |> count() |> group() |> sum()"""

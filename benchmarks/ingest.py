@@ -125,7 +125,7 @@ def drain(queue: Queue, influx: Influx | None, profile: Path | None = None) -> D
             _in_time(began_s)
             time.sleep(0.1)
         drained = _drained(process, queue.readings, began_s, cpu_s)
-        stored = influx.count(prefix, "pile", "seq") if influx else queue.readings
+        stored = influx.points(prefix, "pile", "seq") if influx else queue.readings
     if stored != queue.readings:
         raise RuntimeError(f"{stored} readings are stored, {queue.readings} were said")
     return drained
