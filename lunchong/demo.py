@@ -16,12 +16,12 @@ from ingest.inventory import dump
 from lunchong import logs
 from lunchong.data_folder import DataFolder
 from lunchong.errors import UsageError, UserError
-from lunchong.live_clock import demo_begin_ms
+from lunchong.live_clock import demo_begin_ms, wall_ms
 from lunchong.scenario import Place
 from lunchong.serve import Installation
 from lunchong.settings import EMBEDDED, Settings, read
 from lunchong.stopping import asked_to_stop, end_soon
-from lunchong.stores import prepare_for_any_time
+from lunchong.stores import check_store_keeps, prepare_for_any_time
 from lunchong.street import Street
 from lunchong.summary import Screen, screen
 from lunchong.tally import Tally, read_ranges, tally
@@ -62,6 +62,7 @@ def play(run: Run, *, data_dir: Path | None, config: Path | None, port: int | No
     with ExitStack() as ending:
         installation = ending.enter_context(Installation(settings, timing))
         began_ms = installation.clock.service_ms()
+        check_store_keeps(settings, began_ms, wall_ms())
         street = Street(_street_arguments(run.place, installation), settings.data_dir / "street.log")
         ending.callback(lambda: street.stop(STOP_S))
         look = ending.enter_context(screen(as_json=run.as_json))

@@ -8,6 +8,7 @@ import signal
 import time
 import urllib.request
 from contextlib import contextmanager, suppress
+from urllib.error import HTTPError
 
 import pytest
 
@@ -46,6 +47,10 @@ class Pair:
 
     def messages(self):
         return self.api.get(PILE_URL)["messages"]
+
+    def ready(self):
+        with suppress(HTTPError):
+            return self.api.get("/readyz") == {"status": "ready"}
 
     def counted(self):
         """The same as the doctor has it."""
@@ -96,7 +101,21 @@ def test_what_a_device_says_to_ingest_is_shown_by_the_api(pair):
         assert pair.api.get("/api/v1/sessions")["complete_until"] is not None
         assert pair.api.get(PILE_URL)["spool"].keys() == {"rows", "bytes", "age_s"}
         assert pair.metric("lunchong_ingest_accepting") == [1]
-        assert pair.api.get("/readyz") == {"status": "ready"}
+        assert pair.ready()
+
+
+def test_the_api_is_not_ready_while_influxdb_is_away(tmp_path):
+    with influx.running(tmp_path / "influxd") as influxd:
+        prefix = "ready"
+        influx.prepare(influxd.url, influxd.token, org=influx.ORG, prefix=prefix, retention_days=0)
+        with installed(tmp_path, influxd.server, prefix) as pair:
+            until(pair.ready)
+            influxd.stop()
+            until(lambda: not pair.ready())
+            with pytest.raises(HTTPError, match="503"):
+                pair.api.get("/api/v1/sessions")
+            influxd.start()
+            until(pair.ready)
 
 
 def test_commands_beside_ingest_ask_it(pair):
