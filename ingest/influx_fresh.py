@@ -30,9 +30,11 @@ hourly(fn: max, fields: gauge) |> yield(name: "max")
 hourly(fn: min, fields: gauge) |> yield(name: "min")
 hourly(fn: first, fields: counter) |> yield(name: "first")
 hourly(fn: last, fields: counter) |> yield(name: "last")
-rows() |> filter(fn: counter) |> window(every: 1h) |> difference(nonNegative: true) |> sum()
-  |> rename(columns: {_start: "_time"})
-  |> keep(columns: ["_time", "_value", "_field", "site", "device", "kind", "connector"]) |> yield(name: "inner")
+falls = (fields) => rows() |> filter(fn: fields) |> difference()
+falls(fields: (r) => r._field == "energy_kwh" or r._field == "energy_wh") |> filter(fn: (r) => r._value < 0.0)
+  |> keep(columns: ["_time", "_field", "site", "device"]) |> yield(name: "fall")
+falls(fields: (r) => r._field == "entries") |> filter(fn: (r) => r._value < 0)
+  |> keep(columns: ["_time", "_field", "site", "device"]) |> yield(name: "whole fall")
 """
 _NARROW = '  |> drop(columns: ["_start", "_stop", "_measurement"])\n'
 _FIRST = """
@@ -44,27 +46,29 @@ def fresh_hours(
     influx: Influx, raw: str, first_ms: int, last_ms: int, device: tuple[str, str] | None = None
 ) -> tuple[Hours, set[int]]:
     """The parts of every hour in [first, last), whole hours both, of one (site, device) or of all; and the hours that
-    hold any row, also those of which all rows are passed over."""
+    hold any row, also those of which all rows are passed over.
+
+    A counter that fell nowhere rose by its last minus its first; hours in which one fell are read reading by reading.
+    """
     asked, rows = _of(raw, first_ms, last_ms, device)
     said: dict[tuple[Key, int], dict[str, float]] = {}
     hours: set[int] = set()
-    misdated: set[tuple[str, str, int]] = set()
+    odd: set[tuple[str, str, int]] = set()
     columns = ("result", "_field", "_value", "_time", "site", "device", "connector")
     for part, field, value, time, site, name, connector in influx.query(rows + _HOURLY, columns, asked):
-        hour_ms = influx.ns(time) // NANOS
+        hour_ms = influx.ns(time) // NANOS // HOUR_MS * HOUR_MS
         hours.add(hour_ms)
-        if field == "misdated":
-            misdated.add((site, name, hour_ms))
+        if field == "misdated" or part.endswith("fall"):
+            odd.add((tag_text(site), tag_text(name), hour_ms))
             continue
         key = (tag_text(site), tag_text(name), int(connector or 0))
         parts = said.setdefault((key, hour_ms), {})
         place = f"{field} {part}"
         parts[place] = parts.get(place, 0.0) + float(value or 0.0)  # the samples of two kinds are one instrument's
     found = {at: _parts(parts) for at, parts in said.items()}
-    for site, name, hour_ms in misdated:
-        where = tag_text(site), tag_text(name)
-        found = {at: parts for at, parts in found.items() if (at[0][:2], at[1]) != (where, hour_ms)}
-        found |= _one_by_one(influx, raw, hour_ms, where)
+    found = {at: parts for at, parts in found.items() if (*at[0][:2], at[1]) not in odd}
+    for site, name, hour_ms in sorted(odd):
+        found |= _one_by_one(influx, raw, hour_ms, (site, name))
     return found, hours
 
 
@@ -76,7 +80,7 @@ def first_hour(influx: Influx, raw: str, first_ms: int, last_ms: int) -> int | N
 
 
 def _one_by_one(influx: Influx, raw: str, hour_ms: int, device: tuple[str, str]) -> Hours:
-    """The same from every reading, for an hour that has some to be passed over."""
+    """The same from every reading, for an hour in which some are passed over, or a counter fell."""
     asked, rows = _of(raw, hour_ms, hour_ms + HOUR_MS, device)
     readings: dict[Key, list[tuple[int, Parts]]] = {}
     for series, at_ns, fields in points(influx, rows + "rows()" + _NARROW, asked):
@@ -101,7 +105,7 @@ def _parts(said: Mapping[str, float]) -> Parts:
             if f"{field} n" in said
         },
         {
-            name: Counted(said[f"{name} first"], said[f"{name} last"], said.get(f"{name} inner", 0.0))
+            name: Counted(said[f"{name} first"], said[f"{name} last"], said[f"{name} last"] - said[f"{name} first"])
             for name in COUNTERS
             if f"{name} last" in said
         },

@@ -58,10 +58,21 @@ def field_text(value: str) -> str:
     return str(json.loads(value)) if value.startswith('"') else value
 
 
+class _Texts(dict[float, str]):
+    """Numbers as text. Instruments say the same rounded values over and over, and making text of one is slow."""
+
+    def __missing__(self, value: float) -> str:
+        if len(self) >= CACHED:
+            self.clear()
+        text = self[value] = repr(value)
+        return text
+
+
 class Lines:
-    """Makes lines of rows. One at a time: it remembers tag sets and boots."""
+    """Makes lines of rows. One at a time: it remembers tag sets, boots and numbers."""
 
     def __init__(self) -> None:
+        self._texts = _Texts()
         self._heads: dict[tuple[object, ...], str] = {}
         self._boots: dict[str, str] = {}
 
@@ -75,7 +86,7 @@ class Lines:
         return make[measurement](rows)
 
     def _pile(self, rows: Iterable[_Cells]) -> list[str]:
-        heads, boots, lines = self._heads, self._boots, list[str]()
+        heads, boots, texts, lines = self._heads, self._boots, self._texts, list[str]()
         for (
             ns, site, device, kind, boot, seq, ts_ms, skewed, connector,
             power_kw, energy_kwh, current_a, voltage_v, temp_c, soc_pct,
@@ -89,12 +100,12 @@ class Lines:
             if kind == "meter":
                 lines.append(
                     f"{head}{seq}i,{named}"
-                    f"{'' if power_kw is None else f',power_kw={power_kw}'}"
+                    f"{'' if power_kw is None else f',power_kw={texts[power_kw]}'}"
                     f"{'' if energy_kwh is None else f',energy_kwh={energy_kwh}'}"
-                    f"{'' if current_a is None else f',current_a={current_a}'}"
-                    f"{'' if voltage_v is None else f',voltage_v={voltage_v}'}"
-                    f"{'' if temp_c is None else f',temp_c={temp_c}'}"
-                    f"{'' if soc_pct is None else f',soc_pct={soc_pct}'}{said} {ns}"
+                    f"{'' if current_a is None else f',current_a={texts[current_a]}'}"
+                    f"{'' if voltage_v is None else f',voltage_v={texts[voltage_v]}'}"
+                    f"{'' if temp_c is None else f',temp_c={texts[temp_c]}'}"
+                    f"{'' if soc_pct is None else f',soc_pct={texts[soc_pct]}'}{said} {ns}"
                 )
             else:
                 lines.append(

@@ -126,8 +126,10 @@ def _newest_but(
 
 
 _OF_KIND = "rows(bucket: raw, measurement: measurement)\n"
+# A function, not a value: the server does its sums in the storage only for what is not shared.
+# `wanted` is a function, not a value: the server does sums in its storage only where nobody shares the rows.
 _STEPS = """
-steps = (fn, fields) => wanted
+steps = (fn, fields) => wanted()
   |> filter(fn: fields)
   |> aggregateWindow(every: every, offset: offset, fn: fn, createEmpty: false, timeSrc: "_start")
   |> keep(columns: ["_time", "_value", "_field"])
@@ -158,7 +160,7 @@ def history(
     )
     steps: dict[int, dict[str, float | None]] = {}
     for field, value, time in influx.query(
-        _ROWS + "wanted = " + _OF_KIND + place + _STEPS + script, ("_field", "_value", "_time"), asked
+        _ROWS + "wanted = () => " + _OF_KIND + place + _STEPS + script, ("_field", "_value", "_time"), asked
     ):
         if field == "misdated":
             return _slow_history(influx, asked, place, numbers, start_ms, every_ms)
