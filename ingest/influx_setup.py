@@ -54,14 +54,14 @@ def _asking(url: str, token: str, org: str, within_ms: int = CONNECT_MS) -> Iter
 
 def _prepare(client: InfluxDBClient, url: str, org: str, buckets: Buckets, retention_days: int) -> Iterator[str]:
     api = client.buckets_api()
-    known = client.organizations_api().find_organizations(org=org)
-    if not known:
-        raise StoreUnusable(_no_org(url, org))
     for name in buckets:
         wanted_s = retention_days * DAY_S if name == buckets.raw else 0
         bucket = _bucket(client, org, name)
         if bucket is None:
             rule = BucketRetentionRules(type="expire", every_seconds=wanted_s)
+            known = client.organizations_api().find_organizations(org=org)
+            if not known:  # a token for buckets that are there needs to see none
+                raise StoreUnusable(_no_org(url, org))
             api.create_bucket(bucket_name=name, retention_rules=rule, org=known[0].id)
             yield f"made bucket {name}, which keeps its rows {_kept(wanted_s)}"
             continue

@@ -86,6 +86,25 @@ def test_init_makes_the_buckets_once_and_sets_how_long_raw_facts_are_kept(tmp_pa
     assert kept_days(influxd)["lunchong"] == 30
 
 
+def test_a_token_for_the_buckets_alone_is_enough_once_they_are_there(tmp_path, influxd, three):
+    assert lunchong("init", "--data", tmp_path, env=three).returncode == 0
+    org_id = influxd.server.org_id()
+    found = influxd.server.ask("GET", f"buckets?org={influxd.server.org}")["buckets"]
+    rights = [
+        {"action": action, "resource": {"type": "buckets", "id": bucket["id"], "orgID": org_id}}
+        for bucket in found
+        if bucket["name"] in BUCKETS
+        for action in ("read", "write")
+    ]
+    made = influxd.server.ask("POST", "authorizations", {"orgID": org_id, "permissions": rights})
+    narrow = {**three, "LUNCHONG_INFLUX_TOKEN": made["token"]}
+    for command in (["init"], ["doctor"]):
+        assert lunchong(*command, "--data", tmp_path, env=narrow).returncode == 0
+    small = ("demo", "--piles", "2", "--stations", "0", "--for", 2, "--json", "--data", tmp_path / "demo")
+    tally = json.loads(lunchong(*small, env={**FREE_PORTS, **narrow}).stdout)
+    assert tally["sent"] == tally["stored"] > 0
+
+
 def test_without_buckets_a_server_says_what_to_run(tmp_path, three):
     line = refusal(lunchong("serve", "--data", a_place(tmp_path), env={**FREE_PORTS, **three}), 1)
     assert "has no bucket lunchong, lunchong_facts, lunchong_rollups: run `lunchong init`" in line
