@@ -111,7 +111,7 @@ class Drainer:
                     if rows >= ROWS_AT_ONCE:
                         break
         last_no = self._spool.last_no
-        if not batches and not (batches := self._spool.pending(self.drained, 50)):
+        if not batches and not (batches := self._spool.pending(self.drained, ROWS_AT_ONCE)):
             self.drained = max(self.drained, last_no)  # numbers that were leapt over
         return batches
 

@@ -18,8 +18,8 @@ from ingest.topics import split_topic
 
 WINDOW_MS = 3 * 24 * 3_600_000
 """How far back is looked first; the whole history only where no closed session is found in this."""
-MOST_PENDING = 500
-"""Batches that the store may be behind while sessions are derived again; beyond, that waits."""
+MOST_PENDING_ROWS = 50_000
+"""Rows that the store may be behind while sessions are derived again; beyond, that waits."""
 _SITE, _DEVICE, _CONNECTOR = (PILE_COLUMNS.index(name) for name in ("site", "device", "connector"))
 
 
@@ -27,7 +27,7 @@ def mend_device(
     memory: DeviceMemory, device: Device, store: TelemetryStore, spool: Spool, drained: int
 ) -> list[Mended]:
     """Derive a device's sessions again where its record asks for it. Raises StoreUnavailable."""
-    pending = spool.pending(drained, MOST_PENDING)
+    pending = list(all_pending(spool, drained))
     record = memory.record
     known: dict[str, Session] = {}
     readings: dict[int, list[Reading]] = {}
@@ -75,6 +75,13 @@ def recover(pipeline: Pipeline, spool: Spool, store: TelemetryStore, now: Now) -
         if device_now is not None:
             _derive_whole(pipeline.devices[name], device_now, store)
     return Damage(first, last, min(max(stored_to - first + 1, 0), last - first + 1), now.service_ms)
+
+
+def all_pending(spool: Spool, drained: int) -> Iterator[Batch]:
+    """What the store does not have yet, in order, some at a time."""
+    while batches := spool.pending(drained, MOST_PENDING_ROWS):
+        yield from batches
+        drained = batches[-1].no
 
 
 def all_dead_letters(store: TelemetryStore) -> Iterator[DeadLetter]:

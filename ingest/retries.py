@@ -9,7 +9,7 @@ from collections.abc import Callable
 from ingest.clock import Now
 from ingest.drain import Drainer
 from ingest.pipeline import Pipeline
-from ingest.recovery import MOST_PENDING, all_dead_letters
+from ingest.recovery import all_dead_letters, all_pending
 from ingest.spooling import Spool
 from ingest.store import StoreUnavailable, TelemetryStore
 
@@ -28,9 +28,7 @@ class DeadLetterRetries:
     def __init__(self, spool: Spool, store: TelemetryStore, drainer: Drainer) -> None:
         self._store, self._drainer = store, drainer
         self._asked: deque[_Asked] = deque()
-        self._revived = {
-            letter: batch.no for batch in spool.pending(drainer.drained, MOST_PENDING) for letter in batch.revived
-        }
+        self._revived = {letter: batch.no for batch in all_pending(spool, drainer.drained) for letter in batch.revived}
         """Letters taken by a batch that the store does not have yet, where they still seem to be dead."""
 
     def ask(self, ids: list[str], wake: Callable[[], None], within_s: float) -> tuple[int, int]:

@@ -178,10 +178,16 @@ class SqliteSpool:
         with _said_as_full(self._path), self._db as db:
             db.execute("DELETE FROM dead_seen WHERE first_ms < ?", (dead_before_ms,))
 
-    def pending(self, after: int, limit: int) -> list[Batch]:
-        with closing(sqlite3.connect(self._path, timeout=10)) as db:
-            rows = db.execute("SELECT body FROM batch WHERE no > ? ORDER BY no LIMIT ?", (after, limit)).fetchall()
-        return [_batch.decode(zlib.decompress(body)) for (body,) in rows]
+    def pending(self, after: int, most_rows: int) -> list[Batch]:
+        found: list[bytes] = []
+        with closing(sqlite3.connect(self._path, timeout=10)) as db, closing(db.cursor()) as cursor:
+            rows = 0
+            for size, body in cursor.execute("SELECT rows, body FROM batch WHERE no > ? ORDER BY no", (after,)):
+                found.append(body)
+                rows += size + 1
+                if rows >= most_rows:
+                    break
+        return [_batch.decode(zlib.decompress(body)) for body in found]
 
     def size(self, drained: int) -> SpoolSize:
         with _said_as_full(self._path), closing(sqlite3.connect(self._path, timeout=10)) as db:

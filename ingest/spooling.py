@@ -105,8 +105,8 @@ class Spool(Protocol):
     def forget(self, drained: int) -> None:
         """Let go of batches that the store has, when no commit is due that would do it. Raises SpoolFull."""
 
-    def pending(self, after: int, limit: int) -> list[Batch]:
-        """Committed batches with a number above `after`, in order, at most `limit`. From any thread."""
+    def pending(self, after: int, most_rows: int) -> list[Batch]:
+        """Committed batches with a number above `after`, in order, until they hold `most_rows`. From any thread."""
 
     def size(self, drained: int) -> SpoolSize:
         """What waits behind batch `drained`. From any thread. Raises SpoolFull."""

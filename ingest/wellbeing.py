@@ -34,6 +34,11 @@ class Wellbeing:
     def accepting(self) -> bool:
         return self._full is None
 
+    @property
+    def waiting_rows(self) -> int:
+        """How many rows waited for the store when that was last measured."""
+        return self._size.rows
+
     def disk_is_full(self, why: str) -> None:
         if self._full is None:
             log.error("nothing can be kept: %s; free some space, devices hold their readings until then", why)

@@ -20,7 +20,7 @@ from ingest.inbox import Inbox
 from ingest.messages import ServiceNotice
 from ingest.mqtt import Arrival, Bus
 from ingest.pipeline import Pipeline
-from ingest.recovery import MOST_PENDING, mend_device, recover
+from ingest.recovery import MOST_PENDING_ROWS, mend_device, recover
 from ingest.retries import DeadLetterRetries
 from ingest.running import Clock, IngestSettings
 from ingest.spool import SqliteSpool
@@ -165,7 +165,7 @@ class IngestWorker:
         return Pipeline(self._inventory, self._spool.load(), judge_skew=judge_skew, heard=heard, careful=careful)
 
     def _reach_store(self, now: Now) -> None:
-        """Before anything else, so that numbers of batches agree; a store that is away is asked by the drainer again."""
+        """Before anything else, so that numbers of batches agree; one that is away is asked by the drainer again."""
         try:
             self._drainer.reach()
             self._catch_up(now)
@@ -284,7 +284,7 @@ class IngestWorker:
         self._lock.acquire()
 
     def _mend(self) -> None:
-        if self._spool.last_no - self._drainer.drained > MOST_PENDING:
+        if self._wellbeing.waiting_rows > MOST_PENDING_ROWS:
             return
         for memory in self._pipeline.to_mend():
             device = self._pipeline.device(memory.name)

@@ -59,7 +59,7 @@ def test_what_was_committed_is_there_after_a_restart(tmp_path: Path) -> None:
     assert kept.seen == [("jn-01/pile-01", "b", 1, 3)]
     assert [record.received for record in kept.records] == [3]
     assert [dead.count for dead in kept.dead_seen] == [3]
-    assert [(batch.no, batch.spool, batch.pile[0][5]) for batch in spool.pending(1, 10)] == [
+    assert [(batch.no, batch.spool, batch.pile[0][5]) for batch in spool.pending(1, 1_000)] == [
         (2, spool.id, 2),
         (3, spool.id, 3),
     ]
@@ -74,7 +74,7 @@ def test_numbers_go_on_when_everything_was_drained(tmp_path: Path) -> None:
     spool.close()
     spool = SqliteSpool(tmp_path, NOW_MS)
     assert spool.commit(a_commit(3), 2, NOW_MS).no == 3
-    assert [batch.no for batch in spool.pending(0, 10)] == [3]
+    assert [batch.no for batch in spool.pending(0, 1_000)] == [3]
     spool.close()
 
 
@@ -116,7 +116,7 @@ def test_bytes_after_the_last_synced_commit_may_go_without_loss(tmp_path: Path, 
         file.truncate(len(whole) + min(cut, 5_000))
     again = SqliteSpool(tmp_path / "b", NOW_MS)
     assert (again.last_no, again.lost) == (5, None)
-    assert len(again.pending(0, 10)) == 5
+    assert len(again.pending(0, 1_000)) == 5
     again.close()
 
 
@@ -174,7 +174,7 @@ def test_a_spool_set_back_with_its_mark_is_found_by_what_the_store_has(tmp_path:
     spool.catch_up(9)
     assert spool.lost == Lost(spool.id, 3, 9)
     assert spool.commit(a_commit(3), 9, NOW_MS).no == 10
-    assert [batch.no for batch in spool.pending(9, 10)] == [10]
+    assert [batch.no for batch in spool.pending(9, 1_000)] == [10]
     spool.close()
 
 
@@ -198,7 +198,7 @@ def test_a_full_disk_keeps_nothing_of_a_commit_and_takes_the_same_one_later(tmp_
     )  # fmt: skip
     with pytest.raises(SpoolFull):
         spool.commit(big, 0, NOW_MS)
-    assert [batch.no for batch in spool.pending(0, 10)] == [1]
+    assert [batch.no for batch in spool.pending(0, 1_000)] == [1]
     assert [record.received for record in spool.load().records] == [1]
     spool._db.execute("PRAGMA max_page_count = 1000000")
     assert spool.commit(big, 0, NOW_MS).no == 2
@@ -219,5 +219,36 @@ def test_a_mark_that_could_not_be_synced_does_not_write_the_batch_twice(
         with pytest.raises(SpoolFull):
             spool.commit(commit, 0, NOW_MS)
     assert spool.commit(commit, 0, NOW_MS).no == 2
-    assert [batch.no for batch in spool.pending(0, 10)] == [1, 2]
+    assert [batch.no for batch in spool.pending(0, 1_000)] == [1, 2]
+    spool.close()
+
+
+def test_what_waits_is_read_some_rows_at_a_time(tmp_path: Path) -> None:
+    spool = filled(tmp_path, 5)
+    [first] = spool.pending(0, 1)
+    rest = spool.pending(first.no, 1_000)
+    assert [batch.no for batch in (first, *rest)] == [1, 2, 3, 4, 5]
+    spool.close()
+
+
+def test_after_a_leap_no_number_is_used_that_the_store_might_have(tmp_path: Path) -> None:
+    spool = filled(tmp_path, 2)
+    spool.leap()
+    leapt = spool.commit(a_commit(3), 0, NOW_MS).no
+    spool.catch_up(2)
+    assert spool.lost is None
+    assert [batch.no for batch in spool.pending(0, 1_000)] == [1, 2, leapt]
+    spool.close()
+    again = SqliteSpool(tmp_path, NOW_MS)
+    assert again.commit(a_commit(4), 0, NOW_MS).no == leapt + 1
+    again.close()
+
+
+def test_a_spool_that_leapt_and_had_been_set_back_says_what_is_gone(tmp_path: Path) -> None:
+    spool = filled(tmp_path, 2)
+    spool.leap()
+    leapt = spool.commit(a_commit(3), 0, NOW_MS).no
+    spool.catch_up(7)
+    assert spool.lost == Lost(spool.id, 3, 7)
+    assert spool.last_no == leapt
     spool.close()

@@ -148,7 +148,7 @@ class Ingest:
         self.acks = []
 
     def drain(self, most: int = 1_000) -> None:
-        for batch in self.spool.pending(self.store.drained(self.spool.id), most):
+        for batch in self.spool.pending(self.store.drained(self.spool.id), 1_000_000)[:most]:
             self.store.write(batch)
 
     def mend(self) -> None:

@@ -1,0 +1,52 @@
+"""From the spool to the store: a store that wants to be left alone is left alone, however much waits for it."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from ingest.drain import ROWS_AT_ONCE, Drainer
+from ingest.facts import Batch, DeadLetter
+from ingest.spool import SqliteSpool
+from ingest.spooling import Commit
+from ingest.store import StoreUnavailable
+from tests.brokers import until
+from tests.fake_store import FakeStore
+from tests.stores import NINE_MS, meter
+
+RETRY_S = 0.3
+
+
+class BusyStore(FakeStore):
+    """Asks to be left alone for a while, `refusals` times."""
+
+    def __init__(self, refusals: int) -> None:
+        super().__init__()
+        self.refusals = refusals
+        self.asked_s: list[float] = []
+
+    def write(self, batch: Batch) -> list[DeadLetter]:
+        self.asked_s.append(time.monotonic())
+        if len(self.asked_s) <= self.refusals:
+            raise StoreUnavailable("busy", retry_s=RETRY_S)
+        return super().write(batch)
+
+
+def commit(seqs: range) -> Commit:
+    return Commit(Batch(spool="", no=0, pile=[meter(NINE_MS + seq, seq=seq) for seq in seqs]), [], {}, [])
+
+
+def test_a_store_that_asks_for_time_is_not_asked_again_before(tmp_path: Path) -> None:
+    spool, store = SqliteSpool(tmp_path, NINE_MS), BusyStore(refusals=3)
+    drainer = Drainer(spool, store, lambda: None)
+    drainer.start()
+    seq = 1
+    while len(store.asked_s) < 4:
+        drainer.give(spool.commit(commit(range(seq, seq + ROWS_AT_ONCE // 4)), drainer.drained, NINE_MS))
+        seq += ROWS_AT_ONCE // 4
+    until(lambda: drainer.drained == spool.last_no)
+    waits_s = [later - earlier for earlier, later in zip(store.asked_s[:3], store.asked_s[1:4], strict=True)]
+    assert min(waits_s) >= RETRY_S
+    assert len(store.rows) == seq - 1
+    drainer.stop(5.0)
+    spool.close()
