@@ -7,7 +7,8 @@ ROW ?=
 export PYTHON ?= python3
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench bench-throughput bench-stream bench-replay bench-store faults
+.PHONY: help setup demo test lint bench bench-throughput bench-stream bench-replay bench-ingest bench-steady bench-store \
+  faults
 
 help:  ## print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,8 +46,17 @@ bench-replay: setup  ## 17 226 real sessions through broker, ingest and store; e
 	@$(BIN)/lunchong simulate --replay simulators/data/sessions.csv --map simulators/data/boulder.toml \
 	  --as-fast-as-acked --data build/replay --json
 
-bench-store: setup  ## the store alone: a month of 200 piles, appended and asked
-	@$(BIN)/python -m benchmarks.store
+bench-ingest: setup  ## 200 000 queued messages drained into InfluxDB, beside the straightforward worker; needs mosquitto and influxd
+	@tools/influxd install >/dev/null
+	@$(BIN)/python -m benchmarks.ingest $(ARGS)
+
+bench-steady: setup  ## 5 000 messages a second for five minutes: from publish to ack, syncs of the disk beside it, memory
+	@tools/influxd install >/dev/null
+	@$(BIN)/python -m benchmarks.steady $(ARGS)
+
+bench-store: setup  ## the store alone, InfluxDB and DuckDB: a month of 200 piles, appended and asked
+	@tools/influxd install >/dev/null
+	@$(BIN)/python -m benchmarks.store $(ARGS)
 
 faults: setup  ## the fault matrix, or one row of it (ROW=4); ends with one line of JSON
 	@$(BIN)/python -m tools.faults $(if $(ROW),--row $(ROW)) $(ARGS)

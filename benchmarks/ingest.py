@@ -49,6 +49,7 @@ class Queue(NamedTuple):
     folder: Path
     mqtt: str
     key: ServiceKey
+    gateways: list[Gateway]
     readings: int
 
 
@@ -101,8 +102,8 @@ def _naive(figures: dict[str, list[float]], influx: Influx, _profile: Path | Non
         port = queue.mqtt.rpartition(":")[2]
         command = ["benchmarks.naive", "--port", port, "--login", *queue.key, "--count", str(queue.readings)]
         command += ["--influx", influx.url, influx.token, bucket]
-        with _child(command) as process:
-            began_s, cpu_s = _let_go(process)
+        with child(command) as process:
+            began_s, cpu_s = let_go(process)
             _line(process, "done")
             drained = _drained(process, queue.readings, began_s, cpu_s)
     _note(figures, "naive_us_per_msg", drained.us_per_reading, "the straightforward worker, on the same queue")
@@ -119,11 +120,9 @@ def drain(queue: Queue, influx: Influx | None, profile: Path | None = None) -> D
         if profile:
             profile.mkdir(parents=True, exist_ok=True)
             command += ["--profile", str(profile)]
-        process = ending.enter_context(_child(command))
-        began_s, cpu_s = _let_go(process)
-        while _asked(process) != (0, queue.readings):
-            _in_time(began_s)
-            time.sleep(0.1)
+        process = ending.enter_context(child(command))
+        began_s, cpu_s = let_go(process)
+        drained_to(process, queue.readings)
         drained = _drained(process, queue.readings, began_s, cpu_s)
         stored = influx.points(prefix, "pile", "seq") if influx else queue.readings
     if stored != queue.readings:
@@ -147,7 +146,7 @@ def queued(readings: int, an_array: int) -> Iterator[Queue]:
         for line, gateway in zip(lines, gateways, strict=True):
             ending.callback(line.close)
             _say(line, gateway.site, readings // len(gateways), an_array)
-        yield Queue(folder, url, key, readings)
+        yield Queue(folder, url, key, gateways, readings)
 
 
 def keep_session(url: str, key: ServiceKey) -> None:
@@ -207,7 +206,7 @@ def _payload(body: list[str]) -> bytes:
 
 
 @contextmanager
-def _child(command: list[str]) -> Iterator[subprocess.Popen[str]]:
+def child(command: list[str]) -> Iterator[subprocess.Popen[str]]:
     process = subprocess.Popen(
         tied([sys.executable, "-m", *command]), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
@@ -218,7 +217,7 @@ def _child(command: list[str]) -> Iterator[subprocess.Popen[str]]:
         process.communicate(timeout=60)
 
 
-def _let_go(process: subprocess.Popen[str]) -> tuple[float, float]:
+def let_go(process: subprocess.Popen[str]) -> tuple[float, float]:
     cpu_s, began_s = cpu_of(process.pid), time.monotonic()
     _tell(process, "go")
     return began_s, cpu_s
@@ -236,7 +235,7 @@ def _line(process: subprocess.Popen[str], wanted: str) -> None:
         raise RuntimeError(f"the process said {said!r} instead of {wanted!r}")
 
 
-def _asked(process: subprocess.Popen[str]) -> tuple[int, int]:
+def ask(process: subprocess.Popen[str]) -> tuple[int, int]:
     assert process.stdout is not None
     _tell(process, "status")
     waiting, received = process.stdout.readline().split()
@@ -246,6 +245,14 @@ def _asked(process: subprocess.Popen[str]) -> tuple[int, int]:
 def _drained(process: subprocess.Popen[str], readings: int, began_s: float, cpu_s: float) -> Drained:
     took_s, used_s = time.monotonic() - began_s, cpu_of(process.pid) - cpu_s
     return Drained(used_s / readings * 1e6, readings / took_s)
+
+
+def drained_to(process: subprocess.Popen[str], readings: int) -> None:
+    """Wait until ingest has received so many, and its store has them."""
+    began_s = time.monotonic()
+    while ask(process) != (0, readings):
+        _in_time(began_s)
+        time.sleep(0.1)
 
 
 def cpu_of(pid: int) -> float:
