@@ -22,19 +22,21 @@ hourly = (fn, fields) => rows() |> filter(fn: fields)
   |> aggregateWindow(every: 1h, fn: fn, createEmpty: false, timeSrc: "_start")
   |> keep(columns: ["_time", "_value", "_field", "site", "device", "kind", "connector"])
 gauge = (r) => r._field == "power_kw" or r._field == "people" or r._field == "indoor_c"
+meant = (r) => r._field == "power_kw" or r._field == "people"
 counter = (r) => r._field == "energy_kwh" or r._field == "energy_wh" or r._field == "entries"
 hourly(fn: count, fields: (r) => r._field == "seq" or r._field == "misdated") |> yield(name: "samples")
-hourly(fn: count, fields: gauge) |> yield(name: "n")
-hourly(fn: sum, fields: gauge) |> yield(name: "sum")
+hourly(fn: count, fields: meant) |> yield(name: "n")
+hourly(fn: sum, fields: meant) |> yield(name: "sum")
 hourly(fn: max, fields: gauge) |> yield(name: "max")
-hourly(fn: min, fields: gauge) |> yield(name: "min")
+hourly(fn: min, fields: (r) => r._field == "indoor_c") |> yield(name: "min")
 hourly(fn: first, fields: counter) |> yield(name: "first")
 hourly(fn: last, fields: counter) |> yield(name: "last")
-falls = (fields) => rows() |> filter(fn: fields) |> difference()
-falls(fields: (r) => r._field == "energy_kwh" or r._field == "energy_wh") |> filter(fn: (r) => r._value < 0.0)
-  |> keep(columns: ["_time", "_field", "site", "device"]) |> yield(name: "fall")
-falls(fields: (r) => r._field == "entries") |> filter(fn: (r) => r._value < 0)
-  |> keep(columns: ["_time", "_field", "site", "device"]) |> yield(name: "whole fall")
+rows() |> filter(fn: counter) |> difference() |> min()
+  |> keep(columns: ["_time", "_value", "_field", "site", "device", "kind", "connector"]) |> yield(name: "step")
+"""
+_STEPS = """
+counter = (r) => r._field == "energy_kwh" or r._field == "energy_wh" or r._field == "entries"
+rows() |> filter(fn: counter) |> difference() |> keep(columns: ["_time", "_value"])
 """
 _NARROW = '  |> drop(columns: ["_start", "_stop", "_measurement"])\n'
 _FIRST = """
@@ -54,11 +56,16 @@ def fresh_hours(
     said: dict[tuple[Key, int], dict[str, float]] = {}
     hours: set[int] = set()
     odd: set[tuple[str, str, int]] = set()
+    fell: set[tuple[str, str]] = set()
     columns = ("result", "_field", "_value", "_time", "site", "device", "connector")
     for part, field, value, time, site, name, connector in influx.query(rows + _HOURLY, columns, asked):
-        hour_ms = influx.ns(time) // NANOS // HOUR_MS * HOUR_MS
+        if part == "step":
+            if float(value or 0.0) < 0.0:
+                fell.add((tag_text(site), tag_text(name)))
+            continue
+        hour_ms = influx.ns(time) // NANOS
         hours.add(hour_ms)
-        if field == "misdated" or part.endswith("fall"):
+        if field == "misdated":
             odd.add((tag_text(site), tag_text(name), hour_ms))
             continue
         key = (tag_text(site), tag_text(name), int(connector or 0))
@@ -66,6 +73,11 @@ def fresh_hours(
         place = f"{field} {part}"
         parts[place] = parts.get(place, 0.0) + float(value or 0.0)  # the samples of two kinds are one instrument's
     found = {at: _parts(parts) for at, parts in said.items()}
+    for where in sorted(fell):
+        asked, rows = _of(raw, first_ms, last_ms, where)
+        for value, time in influx.query(rows + _STEPS, ("_value", "_time"), asked):
+            if float(value) < 0.0:
+                odd.add((*where, influx.ns(time) // NANOS // HOUR_MS * HOUR_MS))
     found = {at: parts for at, parts in found.items() if (*at[0][:2], at[1]) not in odd}
     for site, name, hour_ms in sorted(odd):
         found |= _one_by_one(influx, raw, hour_ms, (site, name))
@@ -99,10 +111,13 @@ def _parts(said: Mapping[str, float]) -> Parts:
         int(said.get("seq samples", 0)),
         {
             name: Gauge(
-                said[f"{field} max"], said[f"{field} min"], said.get(f"{field} sum", 0.0), int(said[f"{field} n"])
+                max=said[f"{field} max"],
+                min=said.get(f"{field} min", 0.0),
+                sum=said.get(f"{field} sum", 0.0),
+                n=int(said.get(f"{field} n", 0)),
             )
             for field, name in GAUGES.items()
-            if f"{field} n" in said
+            if f"{field} max" in said
         },
         {
             name: Counted(said[f"{name} first"], said[f"{name} last"], said[f"{name} last"] - said[f"{name} first"])

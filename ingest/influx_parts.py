@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from ingest.facts import Level
 from ingest.influx_reads import COUNTERS
@@ -20,6 +19,13 @@ HOUR_MS = 3_600_000
 
 GAUGES = {"power_kw": "power", "people": "people", "indoor_c": "indoor"}
 """Fields of readings, and what their parts are called."""
+KEPT = {"power": ("max", "sum", "n"), "people": ("max", "sum", "n"), "indoor": ("max", "min")}
+FIELDS = (
+    "samples",
+    *(f"{name}_{part}" for name, parts in KEPT.items() for part in parts),
+    *(f"{name}_{part}" for name in COUNTERS for part in ("first", "last", "inner")),
+)
+"""Of a rollup's point; only those that somebody reads, since the server's work goes by fields."""
 
 Key = tuple[str, str, int]
 """Site, device and connector, which is 0 for a station."""
@@ -36,16 +42,18 @@ class Counted(Struct, frozen=True):
         return Counted(self.first, later.last, self.inner + later.inner + max(0.0, later.first - self.last))
 
 
-class Gauge(Struct, frozen=True):
-    """An instantaneous quantity over a stretch."""
+class Gauge(Struct, frozen=True, kw_only=True):
+    """An instantaneous quantity over a stretch. Each has those parts that are kept of it."""
 
     max: float
-    min: float
-    sum: float
-    n: int
+    min: float = 0.0
+    sum: float = 0.0
+    n: int = 0
 
     def then(self, later: Gauge) -> Gauge:
-        return Gauge(max(self.max, later.max), min(self.min, later.min), self.sum + later.sum, self.n + later.n)
+        return Gauge(
+            max=max(self.max, later.max), min=min(self.min, later.min), sum=self.sum + later.sum, n=self.n + later.n
+        )
 
 
 class Parts(Struct, frozen=True):
@@ -68,8 +76,8 @@ class Parts(Struct, frozen=True):
         """As fields of a line of its point."""
         said = {"samples": f"{self.samples}i"}
         for name, gauge in self.gauges.items():
-            said |= {f"{name}_max": f"{gauge.max}", f"{name}_min": f"{gauge.min}"}
-            said |= {f"{name}_sum": f"{gauge.sum}", f"{name}_n": f"{gauge.n}i"}
+            parts = {"max": f"{gauge.max}", "min": f"{gauge.min}", "sum": f"{gauge.sum}", "n": f"{gauge.n}i"}
+            said |= {f"{name}_{part}": parts[part] for part in KEPT[name]}
         for name, counted in self.counters.items():
             said |= {f"{name}_first": f"{counted.first}", f"{name}_last": f"{counted.last}"}
             said |= {f"{name}_inner": f"{counted.inner}"}
@@ -82,13 +90,13 @@ def of_point(fields: Mapping[str, str]) -> Parts:
         int(fields["samples"]),
         {
             name: Gauge(
-                float(fields[f"{name}_max"]),
-                float(fields[f"{name}_min"]),
-                float(fields[f"{name}_sum"]),
-                int(fields[f"{name}_n"]),
+                max=float(fields[f"{name}_max"]),
+                min=float(fields.get(f"{name}_min", 0.0)),
+                sum=float(fields.get(f"{name}_sum", 0.0)),
+                n=int(fields.get(f"{name}_n", 0)),
             )
             for name in GAUGES.values()
-            if f"{name}_n" in fields
+            if f"{name}_max" in fields
         },
         {
             name: Counted(float(fields[f"{name}_first"]), float(fields[f"{name}_last"]), float(fields[f"{name}_inner"]))
@@ -103,7 +111,7 @@ def of_reading(fields: Mapping[str, str]) -> Parts:
     gauges = {name: float(fields[field]) for field, name in GAUGES.items() if field in fields}
     return Parts(
         1,
-        {name: Gauge(value, value, value, 1) for name, value in gauges.items()},
+        {name: Gauge(max=value, min=value, sum=value, n=1) for name, value in gauges.items()},
         {name: Counted(float(fields[name]), float(fields[name])) for name in COUNTERS if name in fields},
     )
 
@@ -129,15 +137,20 @@ def results(
                 rose[name] = counted.inner + max(0.0, counted.first - stood.get(name, counted.first))
                 stood[name] = counted.last
             power, people, indoor = (parts.gauges.get(name) for name in ("power", "people", "indoor"))
-            row = RollupRow(
-                level=level, start_ms=start_ms, site=site, device=device, connector=connector, samples=parts.samples,
-                energy_kwh=rose.get("energy_kwh"), outlet_wh=rose.get("energy_wh"),
+            yield RollupRow(
+                level=level,
+                start_ms=start_ms,
+                site=site,
+                device=device,
+                connector=connector,
+                samples=parts.samples,
+                energy_kwh=rose.get("energy_kwh"),
+                power_kw_max=power.max if power else None,
+                power_kw_mean=power.sum / power.n if power else None,
+                people_max=people.max if people else None,
+                people_mean=people.sum / people.n if people else None,
+                indoor_c_max=indoor.max if indoor else None,
+                indoor_c_min=indoor.min if indoor else None,
+                outlet_wh=rose.get("energy_wh"),
                 entries=round(rose["entries"]) if "entries" in rose else None,
-            )  # fmt: skip
-            if power:
-                row = replace(row, power_kw_max=power.max, power_kw_mean=power.sum / power.n)
-            if people:
-                row = replace(row, people_max=people.max, people_mean=people.sum / people.n)
-            if indoor:
-                row = replace(row, indoor_c_max=indoor.max, indoor_c_min=indoor.min)
-            yield row
+            )

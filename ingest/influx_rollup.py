@@ -18,7 +18,7 @@ from ingest.influx_fresh import Hours, first_hour, fresh_hours
 from ingest.influx_http import FIRST_NS, LAST_NS, Influx, Param
 from ingest.influx_late import LINES_AT_ONCE, Hour, Progress
 from ingest.influx_lines import tag, tag_text, tag_value
-from ingest.influx_parts import HOUR_MS, Key, Parts, all_of, of_point, results
+from ingest.influx_parts import FIELDS, HOUR_MS, Key, Parts, all_of, of_point, results
 from ingest.influx_reads import COUNTERS, Buckets
 from ingest.rows import NANOS
 from ingest.store import RollupRow
@@ -39,6 +39,7 @@ _SITE = "  |> filter(fn: (r) => r.site == wanted_site)\n"
 _DEVICE = "  |> filter(fn: (r) => r.device == wanted_device)\n"
 _ZONE = "  |> filter(fn: (r) => r.zone == zone)\n"
 _NARROW = '  |> keep(columns: ["_time", "_field", "_value", "site", "device", "connector"])\n'
+_WIDE = _NARROW + '  |> pivot(rowKey: ["_time"], columnKey: ["_field"], valueColumn: "_value")\n'
 _ANY = " or ".join(f'r._field == "{name}_last"' for name in COUNTERS)
 
 
@@ -206,9 +207,10 @@ class Rollups:
         """Fields of rows in [start, end)."""
         script, asked = self._script(level, start_ms, end_ms, site, device)
         found: dict[tuple[Key, int], dict[str, str]] = {}
-        columns = ("_field", "_value", "_time", "site", "device", "connector")
-        for name, value, at, *tags in self._influx.query(script + _NARROW, columns, asked):
-            found.setdefault((_key(tags), self._influx.ns(at) // NANOS), {})[name] = value
+        columns = ("_time", "site", "device", "connector", *FIELDS)
+        for at, site_, device_, connector, *values in self._influx.query(script + _WIDE, columns, asked):
+            said = {name: value for name, value in zip(FIELDS, values, strict=True) if value}
+            found[_key((site_, device_, connector)), self._influx.ns(at) // NANOS] = said
         return found
 
     def _script(
