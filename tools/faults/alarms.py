@@ -11,7 +11,7 @@ from ingest.messages import ServiceNotice
 from ingest.topics import service_topic
 from lunchong.errors import UserError
 from tools.faults.outcome import NotInTime, until
-from tools.faults.stage import Server
+from tools.faults.programs import Server
 
 PLACES = ("service/ingest", "metrics", "doctor")
 

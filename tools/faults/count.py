@@ -8,7 +8,7 @@ from typing import Protocol
 from ingest.store import TelemetryStore
 from lunchong.tally import Tally, read_ranges, tally
 from tools.faults.outcome import Outcome
-from tools.faults.stage import Street
+from tools.faults.programs import Street
 
 
 class HasStore(Protocol):

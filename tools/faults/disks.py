@@ -13,7 +13,8 @@ from pathlib import Path
 from tools.faults.alarms import Alarms
 from tools.faults.load import PATIENCE_S, end_of_load, loaded, place_for
 from tools.faults.outcome import Asked, Outcome, until
-from tools.faults.stage import Stage, Street
+from tools.faults.programs import Street
+from tools.faults.stage import Stage
 
 FULL = "disk_full"
 SAID_WITHIN_S = 60.0

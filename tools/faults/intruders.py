@@ -17,7 +17,8 @@ from ingest.topics import DEVICE_READS, DEVICE_WRITES, ROOT, device_topic
 from simulators.device_line import DeviceLine
 from tools.faults.count import counted
 from tools.faults.outcome import Asked, Outcome, until
-from tools.faults.stage import Server, Stage, place
+from tools.faults.programs import Server
+from tools.faults.stage import Stage, place
 
 MINE, NEIGHBOUR, FOREIGN = "site-0/pile-000", "site-0/pile-001", "site-1/pile-000"
 LEAVES = (*DEVICE_WRITES, *DEVICE_READS, "state", "session")

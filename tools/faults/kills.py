@@ -17,7 +17,8 @@ from simulators.scenarios.neighbourhood import neighbourhood
 from tools.faults.count import counted
 from tools.faults.load import PATIENCE_S, end_of_load, loaded, place_for
 from tools.faults.outcome import Asked, NotInTime, Outcome, until
-from tools.faults.stage import Server, Stage, Street, children_of
+from tools.faults.programs import Server, Street, children_of
+from tools.faults.stage import Stage
 
 ACKS_AGAIN_S = (5.0, 20.0)
 STATES_AGAIN_S = (10.0, 20.0)

@@ -7,7 +7,8 @@ from msgspec.structs import replace
 from ingest.assets import Inventory
 from tools.faults.count import counted
 from tools.faults.outcome import Asked, Outcome
-from tools.faults.stage import Server, Stage, Street, place
+from tools.faults.programs import Server, Street
+from tools.faults.stage import Stage, place
 
 PATIENCE_S = 120.0
 

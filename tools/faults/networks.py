@@ -6,7 +6,8 @@ import time
 
 from tools.faults.load import PATIENCE_S, end_of_load, loaded, place_for
 from tools.faults.outcome import Asked, NotInTime, Outcome, until
-from tools.faults.stage import Stage, Street
+from tools.faults.programs import Street
+from tools.faults.stage import Stage
 from tools.faults.tcp_proxy import TcpProxy
 
 KEEPALIVE_S = 15

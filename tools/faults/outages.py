@@ -17,8 +17,9 @@ from tools.faults.clocks import SITE, Bench, Teller, wall_ms
 from tools.faults.http_proxy import Answer, HttpProxy, Request, Seen
 from tools.faults.load import PATIENCE_S, end_of_load, loaded, place_for, without
 from tools.faults.outcome import Asked, Outcome, until
+from tools.faults.programs import Server
 from tools.faults.rows import rows_of
-from tools.faults.stage import Server, Stage
+from tools.faults.stage import Stage
 
 AWAY, LATE = "store_unavailable", "store_late"
 SAID_WITHIN_S = 30.0

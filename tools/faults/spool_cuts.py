@@ -15,7 +15,8 @@ import msgspec
 from lunchong.tally import read_ranges, tally
 from tools.faults.load import PATIENCE_S
 from tools.faults.outcome import Asked, Outcome
-from tools.faults.stage import Stage, Street, place
+from tools.faults.programs import Street
+from tools.faults.stage import Stage, place
 
 HEADER, FRAME_HEADER = 32, 24
 DAMAGED = "spool_damaged"
