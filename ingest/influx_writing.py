@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from hashlib import sha256
+from threading import Thread
 
 from msgspec import Struct
 
@@ -30,6 +31,32 @@ class Refusal(Struct, frozen=True):
     index: int
     why: str
     at_ms: int | None
+
+
+class UnderWay:
+    """A `put` in a thread of its own, so that the lines of the next are made meanwhile.
+
+    It keeps no process from ending."""
+
+    def __init__(self, work: Callable[[], list[Refusal]]) -> None:
+        self._work = work
+        self._refused: list[Refusal] = []
+        self._error: Exception | None = None
+        self._thread = Thread(target=self._run, name="influx-write", daemon=True)
+        self._thread.start()
+
+    def ended(self) -> list[Refusal]:
+        """Waits for it. Raises what it raised."""
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+        return self._refused
+
+    def _run(self) -> None:
+        try:
+            self._refused = self._work()
+        except Exception as error:  # noqa: BLE001 - it is raised where its end is awaited
+            self._error = error
 
 
 def put(influx: Influx, bucket: str, lines: Sequence[str], sane: Callable[[], None]) -> list[Refusal]:

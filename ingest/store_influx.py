@@ -7,7 +7,10 @@ last, so that a batch of which anything is missing is given again, whole.
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Mapping
+from contextlib import suppress
+from functools import partial
 from threading import Lock
 from zoneinfo import ZoneInfo
 
@@ -23,7 +26,7 @@ from ingest.influx_late import Progress, hour_of
 from ingest.influx_lines import Lines
 from ingest.influx_parts import HOUR_MS
 from ingest.influx_rollup import Rollups
-from ingest.influx_writing import Refusal, dead_letter, put
+from ingest.influx_writing import LINES_AT_ONCE, Refusal, UnderWay, dead_letter, put
 from ingest.paging import place
 from ingest.rows import NANOS, Measurement
 from ingest.store import HistoryPoint, RollupRow, SessionPage
@@ -31,6 +34,7 @@ from ingest.store import HistoryPoint, RollupRow, SessionPage
 log = logging.getLogger(__name__)
 
 DEFAULT_TIMEZONE = "Asia/Shanghai"
+REQUESTS_AT_ONCE = 2
 
 
 class InfluxStore:
@@ -55,18 +59,37 @@ class InfluxStore:
             if batch.no <= self._known_drained(batch.spool):
                 return []
             rows: dict[Measurement, list[Row]] = {"pile": batch.pile, "station": batch.station, "event": batch.event}
-            lines = {kind: self._lines.of(kind, of_kind) for kind, of_kind in rows.items()}
-            refused: list[DeadLetter] = []
             self._mark_late([*batch.pile, *batch.station])
-            for kind, of_kind in rows.items():
-                refusals = self._put(self._bucket(kind), lines[kind], batch.spool)
-                refused += [
-                    dead_letter(kind, of_kind[refusal.index], refusal, _newest_ms(rows)) for refusal in refusals
-                ]
+            refused = self._write_rows(rows, batch.spool)
             self._write_facts(batch, self._known_before(refused))
             self._flag(batch)
             self._mark(batch.spool, batch.no)
             return refused
+
+    def _write_rows(self, rows: dict[Measurement, list[Row]], spool: str) -> list[DeadLetter]:
+        """Request by request, the lines of one made while the ones before are under way."""
+        newest_ms, refused = _newest_ms(rows), list[DeadLetter]()
+        under_way = deque[tuple[Measurement, list[Row], UnderWay]]()
+
+        def end_one() -> None:
+            kind, some, request = under_way.popleft()
+            refused.extend(dead_letter(kind, some[bad.index], bad, newest_ms) for bad in request.ended())
+
+        try:
+            for kind, of_kind in rows.items():
+                for start in range(0, len(of_kind), LINES_AT_ONCE):
+                    some = of_kind[start : start + LINES_AT_ONCE]
+                    put_lines = partial(self._put, self._bucket(kind), self._lines.of(kind, some), spool)
+                    under_way.append((kind, some, UnderWay(put_lines)))
+                    if len(under_way) > REQUESTS_AT_ONCE:
+                        end_one()
+            while under_way:
+                end_one()
+        finally:
+            for _, _, request in under_way:
+                with suppress(Exception):
+                    request.ended()
+        return refused
 
     def _mark_late(self, rows: list[Row]) -> None:
         self._progress.load()
