@@ -37,6 +37,7 @@ class Installation(Process):
         self.clock, self.enrolments, self.admit = facts.clock, facts.gate.enrolments, facts.gate.admit
         facts.start(ending, jobs)
         self.store, self.worker, self.mqtt_url = facts.store, facts.worker, facts.gate.url
+        self.broker = facts.gate.broker
         http.hear(facts.gate.url, facts.gate.keys["api"], facts.gate.trust())
         app = http.application(store=facts.store, clock=facts.clock, ingest=facts.worker)
         ending.callback(self.folder.forget, SOCKET)
@@ -46,7 +47,7 @@ class Installation(Process):
         ending.callback(app.state.live.close)
         web.start()
         ending.callback(facts.keep_clock_at_the_end)
-        port = int(self.mqtt_url.rpartition(":")[2]) if facts.gate.broker else None
+        port = int(self.mqtt_url.rpartition(":")[2]) if self.broker else None
         return {"http": self.http_url, "mqtt": self.mqtt_url, "mqtt_port": port}
 
     def check(self) -> None:
