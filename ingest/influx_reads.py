@@ -7,7 +7,6 @@ question first asks for those, which costs nothing where there are none, and let
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from statistics import fmean
@@ -28,6 +27,8 @@ STATION_NUMBERS = tuple(column for column in STATION_COLUMNS if column not in (*
 _WHOLE = {"seq", "ts_ms", "connector", "people", "seats_used", "reading_seats_used", "entries", "outlets_used"}
 _YES_NO = {"skewed", "misdated", "bay_occupied", "ok", "cleared", "alarm"}
 _TEXT = {"boot", "state", "suspended_by", "token", "error", "groups", "severity", "note"}
+
+RECENT_NS = 3_600_000 * NANOS
 
 Series = tuple[str, ...]
 """The tags of a series in the order of TAGS, "" where it has none."""
@@ -59,17 +60,14 @@ rows = (bucket, measurement) => from(bucket: bucket)
   |> range(start: time(v: first_ns), stop: time(v: last_ns))
   |> filter(fn: (r) => r._measurement == measurement)
 """
-_LATEST = """
-rows(bucket: raw, measurement: "pile") |> last() |> drop(columns: ["_start", "_stop"]) |> yield(name: "pile")
-rows(bucket: raw, measurement: "station") |> last() |> drop(columns: ["_start", "_stop"]) |> yield(name: "station")
-rows(bucket: facts, measurement: "event") |> filter(fn: (r) => r.kind == "amenity")
-  |> last() |> drop(columns: ["_start", "_stop"]) |> yield(name: "event")
+_EACH = """
+rows(bucket: raw, measurement: "pile") {then} |> yield(name: "pile")
+rows(bucket: raw, measurement: "station") {then} |> yield(name: "station")
+rows(bucket: facts, measurement: "event") |> filter(fn: (r) => r.kind == "amenity") {then} |> yield(name: "event")
 """
-_MISDATED = """
-rows(bucket: raw, measurement: "pile") |> filter(fn: (r) => r._field == "misdated") |> yield(name: "pile")
-rows(bucket: raw, measurement: "station") |> filter(fn: (r) => r._field == "misdated") |> yield(name: "station")
-rows(bucket: facts, measurement: "event") |> filter(fn: (r) => r._field == "misdated") |> yield(name: "event")
-"""
+_NEWEST = _EACH.replace("{then}", '|> filter(fn: (r) => r._field == "seq") |> last()')
+_MISDATED = _EACH.replace("{then}", '|> filter(fn: (r) => r._field == "misdated")').replace('name: "', 'name: "not ')
+_LATEST = _EACH.replace("{then}", '|> last() |> drop(columns: ["_start", "_stop"])')
 _OF_DEVICE = "  |> filter(fn: (r) => r.site == wanted_site and r.device == wanted_device)\n"
 _OF_CONNECTOR = "  |> filter(fn: (r) => r.connector == wanted_connector)\n"
 _NARROW = '  |> drop(columns: ["_start", "_stop", "_measurement"])\n'
@@ -77,16 +75,30 @@ _POINT = ("_field", "_value", "_time", *TAGS)
 
 
 def latest(influx: Influx, buckets: Buckets) -> list[dict[str, Cell]]:
+    """First when each series was heard last; then what it said, of a short time where it was not long ago."""
     asked: dict[str, Param] = {
         "raw": buckets.raw, "facts": buckets.facts, "first_ns": FIRST_NS, "last_ns": LAST_NS,
     }  # fmt: skip
-    found: dict[tuple[str, Series], dict[str, tuple[int, str]]] = {}
+    newest: dict[tuple[str, Series], int] = {}
     misdated: dict[tuple[str, Series], set[int]] = {}
-    columns = ("result", "_measurement", *_POINT)
-    for measurement, _measurement, field, value, time, *tags in influx.query(_ROWS + _LATEST, columns, asked):
-        found.setdefault((measurement, tuple(tags)), {})[field] = influx.ns(time), value
-    for measurement, _measurement, _field, _value, time, *tags in influx.query(_ROWS + _MISDATED, columns, asked):
-        misdated.setdefault((measurement, tuple(tags)), set()).add(influx.ns(time))
+    for result, time, *tags in influx.query(_ROWS + _NEWEST + _MISDATED, ("result", "_time", *TAGS), asked):
+        measurement = result.removeprefix("not ")
+        if measurement == result:
+            newest[measurement, tuple(tags)] = influx.ns(time)
+        else:
+            misdated.setdefault((measurement, tuple(tags)), set()).add(influx.ns(time))
+    if not newest:
+        return []
+    recent_ns = max(newest.values()) - RECENT_NS
+    stretches = [(recent_ns, LAST_NS)]
+    if min(newest.values()) < recent_ns:
+        stretches.append((min(newest.values()), recent_ns))
+    found: dict[tuple[str, Series], dict[str, tuple[int, str]]] = {}
+    for first_ns, last_ns in stretches:
+        asked |= {"first_ns": max(first_ns, FIRST_NS), "last_ns": last_ns}
+        for measurement, field, value, time, *tags in influx.query(_ROWS + _LATEST, ("result", *_POINT), asked):
+            fields = found.setdefault((measurement, tuple(tags)), {})
+            fields.setdefault(field, (influx.ns(time), value))
     rows = []
     for (measurement, series), fields in sorted(found.items()):
         at_ns, wrong = fields["seq"][0], misdated.get((measurement, series), set())
@@ -243,58 +255,6 @@ def points(influx: Influx, script: str, asked: Mapping[str, Param]) -> list[tupl
         found.setdefault((tuple(tags), time), {})[field] = value
     rows = [(series, influx.ns(time), fields) for (series, time), fields in found.items() if "seq" in fields]
     return sorted(rows, key=lambda row: row[:2])
-
-
-_SEQS = """
-from(bucket: bucket) |> range(start: time(v: first_ns), stop: time(v: last_ns))
-  |> filter(fn: (r) => r._measurement == measurement and (r._field == "boot" or r._field == "seq"))
-  |> drop(columns: ["_start", "_stop", "_measurement"])
-"""
-
-
-def stored(influx: Influx, buckets: Buckets) -> list[tuple[str, str, str, int, int, int]]:
-    seqs: dict[tuple[str, str, str], array[int]] = {}
-    for measurement in COLUMNS:
-        bucket = buckets.facts if measurement == "event" else buckets.raw
-        asked: Mapping[str, Param] = {
-            "bucket": bucket, "measurement": measurement, "first_ns": FIRST_NS, "last_ns": LAST_NS,
-        }  # fmt: skip
-        unpaired: dict[tuple[str, ...], tuple[str, str]] = {}
-        for field, value, *point in influx.query(_SEQS, ("_field", "_value", "_time", *TAGS), asked):
-            other = unpaired.pop(tuple(point), None)
-            if other is None or other[0] == field:
-                unpaired[tuple(point)] = field, value
-                continue
-            boot, seq = (value, other[1]) if field == "boot" else (other[1], value)
-            seqs.setdefault((point[1], point[2], field_text(boot)), array("q")).append(int(seq))
-    return sorted((*key, *run) for key, found in seqs.items() for run in _runs(sorted(found)))
-
-
-_COUNT = """
-from(bucket: bucket) |> range(start: time(v: first_ns), stop: time(v: last_ns))
-  |> filter(fn: (r) => r._field == "seq") |> count() |> keep(columns: ["_value"])
-"""
-
-
-def expire(influx: Influx, buckets: Buckets, before_ms: int) -> int:
-    """Delete the raw rows before a time; how many there were. Deleting is heavy, so nothing is not deleted."""
-    if before_ms <= 0:
-        return 0
-    last_ns = min(before_ms * NANOS, LAST_NS)
-    asked: dict[str, Param] = {"bucket": buckets.raw, "first_ns": FIRST_NS, "last_ns": last_ns}
-    rows = sum(int(count) for (count,) in influx.query(_COUNT, ("_value",), asked))
-    if rows:
-        influx.delete(buckets.raw, FIRST_NS, last_ns - 1, "")
-    return rows
-
-
-def _runs(seqs: Sequence[int]) -> Iterator[tuple[int, int, int]]:
-    """(lowest, highest, how many) of each unbroken run of rising numbers, equal ones counted."""
-    start = 0
-    for place in range(1, len(seqs) + 1):
-        if place == len(seqs) or seqs[place] > seqs[place - 1] + 1:
-            yield seqs[start], seqs[place - 1], place - start
-            start = place
 
 
 def as_row(measurement: str, series: Sequence[str], at_ns: int, fields: Mapping[str, str]) -> dict[str, Cell]:

@@ -20,6 +20,7 @@ from ingest import influx_facts as facts
 from ingest import influx_letters as letters
 from ingest import influx_reads as reads
 from ingest import influx_skew as skew
+from ingest import influx_stored as raw_rows
 from ingest.facts import Batch, Cell, DeadLetter, Level, Reading, Row, Session
 from ingest.influx_http import Influx
 from ingest.influx_late import Progress, hour_of
@@ -162,7 +163,7 @@ class InfluxStore:
 
     def stored(self, since_batch: tuple[str, int] | None = None) -> list[tuple[str, str, str, int, int, int]]:  # noqa: ARG002
         """Of all rows: which batch brought a row is not kept here."""
-        return reads.stored(self._influx, self._buckets)
+        return raw_rows.stored(self._influx, self._buckets)
 
     def dead_letters(self, *, limit: int = 100, after: str | None = None) -> list[DeadLetter]:
         return letters.dead_letters(self._influx, self._buckets.facts, limit, after)
@@ -181,7 +182,7 @@ class InfluxStore:
         with self._writing:
             self._progress.load()
             self._progress.save(expired_ms=cut_ms)
-        return reads.expire(self._influx, self._buckets, cut_ms)
+        return raw_rows.expire(self._influx, self._buckets, cut_ms)
 
     def close(self) -> None:
         self._influx.close()
