@@ -237,9 +237,10 @@ class Pipeline:
 
     def _memory_with_lives(self, name: str, device: Device) -> DeviceMemory:
         memory = self._memory(name)
-        if len(memory.record.lives) < len(device.connectors):
-            for spec in device.connectors:
-                memory.record.lives.setdefault(spec.id, Life())
+        lives = memory.record.lives
+        for spec in device.connectors:
+            if spec.id not in lives:
+                lives[spec.id] = Life()
         return memory
 
     def _take_telemetry(self, name: str, payloads: list[bytes], now: Now) -> None:

@@ -152,3 +152,13 @@ def test_a_message_counts_as_received_once(seqs):
     pipe.take([telemetry(PILE.name, meter(seq)) for seq in seqs], Now(NOW_MS, 0.0))
     record = pipe.devices[PILE.name].record
     assert (record.received, record.duplicates) == (3, len(seqs) - 3)
+
+
+def test_connectors_that_are_numbered_anew_are_known_to_the_run():
+    pipe = Pipeline(INVENTORY, Kept([], [], []))
+    pipe.take([telemetry(PILE.name, meter(seq)) for seq in (1, 2, 3)], Now(NOW_MS, 0.0))
+    anew = Device(site="jn-01", id="pile-1", kind="pile", connectors=(ConnectorSpec(1), ConnectorSpec(9)))
+    pipe.use(Inventory(sites=INVENTORY.sites, devices={anew.name: anew}))
+    pipe.take([telemetry(PILE.name, meter(seq, connector=9)) for seq in (4, 5, 6)], Now(NOW_MS, 0.0))
+    record = pipe.devices[PILE.name].record
+    assert (record.received, record.lives[9].meter_kwh) == (6, 106.0)
