@@ -8,7 +8,7 @@ from ipaddress import ip_address, ip_network
 from typing import Annotated, Literal
 
 from fastapi import Depends, Query, Request, Response, Security
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBasic, HTTPBasicCredentials, HTTPBearer
 
 from api.context import ApiContext
 from api.geo import snapped
@@ -68,6 +68,15 @@ def staff(
     response.headers["Cache-Control"] = "no-store"
     if said is None or not compare_digest(said.credentials.encode(), ctx.admin_token.encode()):
         raise Unauthorized(headers={"WWW-Authenticate": "Bearer"})
+
+
+_basic = HTTPBasic(auto_error=False)
+
+
+def staff_at_a_browser(ctx: Ctx, said: Annotated[HTTPBasicCredentials | None, Security(_basic)]) -> None:
+    """The same for a page: a browser asks for any name, and takes the admin token for the password."""
+    if said is None or not compare_digest(said.password.encode(), ctx.admin_token.encode()):
+        raise Unauthorized(headers={"WWW-Authenticate": 'Basic realm="Lunchong", charset="UTF-8"'})
 
 
 def site_of(ctx: Ctx, site: str) -> Site:

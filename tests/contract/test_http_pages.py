@@ -116,6 +116,12 @@ def test_a_stations_card_can_be_asked_for_alone(street, client):
     assert client.get("/sites/jn-01/stations/pile-1").status_code == 404
 
 
+def test_a_device_s_page_tells_what_is_not_known(street, client):
+    street.everything_free()
+    who = ("me", client.app.state.ctx.admin_token)
+    assert "Ingest does not answer" in client.get("/devices/jn-01/pile-1?lang=en", auth=who).text
+
+
 def test_the_api_is_described_on_a_page_of_our_own(client):
     told = page(client, "/docs")
     for path in client.get("/openapi.json").json()["paths"]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from types import SimpleNamespace
 
 import pytest
@@ -346,3 +347,20 @@ def test_metrics_tell_accounts_spool_and_requests_but_no_position(api, street):
     assert 'lunchong_http_requests_total{method="GET",route="/api/v1/availability",status="200"} 1.0' in text
     assert 'lunchong_connectors{condition="available"} 3.0' in text
     assert "121.4" not in text
+
+
+def test_a_device_s_page_is_for_staff_and_counts_its_messages(api, street):
+    street.everything_free()
+    path = "/devices/jn-01/pile-1?lang=en"
+    for wrong in (None, ("me", "a guess")):
+        answer = api.get(path, auth=wrong)
+        assert answer.status_code == 401
+        assert answer.headers["www-authenticate"].startswith("Basic ")
+    answer = api.get(path, auth=("me", api.app.state.ctx.admin_token))
+    assert answer.headers["cache-control"] == "no-store"
+    shown = dict(re.findall(r'<th scope="row">([^<]*)</th><td class="number">([^<]*)</td>', answer.text))
+    assert (shown["lost"], shown["missing, may still come"]) == ("4", "1")
+    assert {"received", "duplicate", "dropped by the device", "from a wrong clock", "dead letters"} < shown.keys()
+    assert "wait for the store: 7 messages" in answer.text
+    assert api.get("/api/v1/devices/jn-01/pile-1", headers=STAFF).json()["spool"]["rows"] == 7
+    assert api.get("/devices/jn-01/nobody", auth=("me", api.app.state.ctx.admin_token)).status_code == 404
