@@ -11,6 +11,7 @@ import pytest
 from ingest.clock import ServiceClock, rfc3339
 from lunchong.data_folder import DataFolder, FolderError
 from lunchong.live_clock import LiveClock, MessageClock, clock_from, demo_begin_ms, wall_ms
+from lunchong.timing import FollowedClock
 
 HOUR_MS = 3_600_000
 
@@ -110,3 +111,27 @@ def test_message_time_is_the_same_whichever_thread_speaks():
     for thread in threads:
         thread.join()
     assert clock.service_ms() == 1_999
+
+
+def test_a_lock_is_known_to_be_held_whoever_asks(tmp_path):
+    holder, asker = DataFolder(tmp_path), DataFolder(tmp_path)
+    assert not asker.is_held("api.lock")
+    holder.hold("lunchong.lock", "api.lock")
+    assert asker.is_held("api.lock")
+    holder.release()
+    assert not asker.is_held("api.lock")
+
+
+def test_another_process_follows_the_clock_that_is_kept_and_keeps_none(tmp_path):
+    folder = DataFolder(tmp_path)
+    clock = FollowedClock(folder)
+    assert abs(clock.service_ms() - wall_ms()) < 1_000
+    assert folder.clock() is None
+    folder.keep_clock(ServiceClock(wall_ms(), 7 * HOUR_MS, 60.0))
+    clock.look()
+    assert 7 * HOUR_MS <= clock.service_ms() < 8 * HOUR_MS
+    assert clock.speed == 60.0
+    before_ms = clock.service_ms()
+    folder.keep_clock(ServiceClock(wall_ms(), 6 * HOUR_MS, 0.0))
+    clock.look()
+    assert clock.service_ms() == before_ms
