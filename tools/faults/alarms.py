@@ -20,9 +20,8 @@ class Alarms:
     """A reader of the bus beside a running server. `accepting` and `evidence` are from the newest notice."""
 
     def __init__(self, server: Server, mqtt: str, board: tuple[str, str]) -> None:
-        self._server = server
-        self._line = Line(mqtt, *board, f"alarms-{secrets.token_hex(4)}")
-        self._line.subscribe(service_topic("ingest"))
+        self._server, self._mqtt, self._board = server, mqtt, board
+        self._line = self._connected()
         self._notice: ServiceNotice | None = None
 
     def close(self) -> None:
@@ -72,6 +71,17 @@ class Alarms:
         except UserError:  # who does not answer says neither
             return None
 
+    def _connected(self) -> Line:
+        line = Line(self._mqtt, *self._board, f"alarms-{secrets.token_hex(4)}")
+        line.subscribe(service_topic("ingest"))
+        return line
+
     def _listen(self) -> None:
-        for _, payload in self._line.listen(0):
+        try:
+            heard = self._line.listen(0)
+        except OSError:  # a broker hangs up on who was not asked for long; the newest notice is retained
+            self._line.close()
+            self._line = self._connected()
+            heard = self._line.listen(1.0)
+        for _, payload in heard:
             self._notice = msgspec.json.decode(payload, type=ServiceNotice) if payload else None
