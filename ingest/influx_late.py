@@ -84,10 +84,12 @@ class Progress:
         """The oldest marks, of at most so many different hours, and the number of the last of them. What changes these
         hours from now on is marked again."""
         taken: set[Hour] = set()
+        times: set[int] = set()
         last = self._late_done
         for mark, hour in self._marks.items():
-            if len({hour[2] for hour in taken} | {hour[2]}) > limit_hours:
+            if len(times) >= limit_hours and hour[2] not in times:
                 break
+            times.add(hour[2])
             taken.add(hour)
             last = mark
         self._known -= taken

@@ -82,6 +82,7 @@ class Rollups:
                 late, last_mark = progress.take(limit_hours)
                 progress.claimed_ms = max(progress.rolled_ms, until_ms)
             self._tidy()
+            self._tidied = False
             self._renew_late(late)
             done = {hour_ms for _site, _device, hour_ms in late}
             rolled_ms = self._go_on(until_ms, limit_hours, done)
@@ -89,6 +90,7 @@ class Rollups:
             with alone():
                 progress.save(last_mark, rolled_ms=rolled_ms, days_ms=days_ms)
                 progress.claimed_ms = progress.rolled_ms
+            self._tidied = True
             return len(done)
 
     def _tidy(self) -> None:
@@ -99,7 +101,6 @@ class Rollups:
         for level, from_ms_ in levels.items():
             if self._first(level, from_ms_) is not None:
                 self._influx.delete(self._buckets.rollups, from_ms_ * NANOS, LAST_NS, f'_measurement="{level}"')
-        self._tidied = True
 
     def _go_on(self, until_ms: int, limit_hours: int, done: set[int]) -> int:
         """Roll up from where it ended last; adds the hours to `done`. Returns where it ended now."""

@@ -10,6 +10,7 @@ import pytest
 from ingest import influx_fresh
 from ingest.codec import decode_telemetry
 from ingest.facts import Batch, DeadLetter, SkewMark
+from ingest.influx_rollup import Rollups
 from ingest.influx_setup import prepare
 from ingest.messages import Meter
 from ingest.store import StoreUnavailable, StoreUnusable
@@ -360,6 +361,21 @@ def test_a_rollup_that_broke_off_anywhere_is_whole_when_it_is_made_again(influx_
     assert len(whole[5]) == 29 + 9 - 8
     for number in range(1, needed + 1):
         assert run(number)[1] == whole, f"after change {number} of {needed} was the last"
+
+
+@pytest.mark.parametrize("guarded", [True, False])
+def test_what_an_interrupted_rollup_left_is_gone_when_it_proves_untrue(store, spool, proxy, monkeypatch, guarded):
+    if not guarded:
+        monkeypatch.setattr(Rollups, "_tidy", lambda self: None)
+    rows = [meter(NINE_MS, 1.0), meter(NINE_MS + HOUR_MS, 2.0, seq=77), meter(NINE_MS + 2 * HOUR_MS, 4.0)]
+    store.write(spool.batch(*rows))
+    failing_at(proxy, 1)
+    with pytest.raises(StoreUnavailable):
+        store.roll_up(NINE_MS + 2 * HOUR_MS)
+    proxy.rule = lambda asked: None
+    store.write(spool.batch(skewed=[SkewMark("jn-01", "pile-01", "boot", 77, 77)]))
+    store.roll_up(LATER_MS)
+    assert ([row.energy_kwh for row in store.rollups("hour", 0, LATER_MS)] == [0.0, 3.0]) is guarded
 
 
 # --- rollups ---------------------------------------------------------------------------------------------------------
