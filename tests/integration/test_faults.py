@@ -110,8 +110,8 @@ def test_a_store_that_writes_again_what_it_has_would_be_caught(tmp_path, influx_
 
 def test_a_drainer_that_does_not_wait_as_it_was_told_would_be_caught():
     told_s = 2.0
-    assert stormy([tried(0.0), tried(2.0), tried(4.1)], told_s, 6.0) == []
-    assert len(stormy([tried(0.0), tried(0.5), tried(2.5)], told_s, 6.0)) == 1
+    assert stormy([tried(0.0), tried(0.1), tried(2.0), tried(4.1)], told_s, 6.0) == []
+    assert len(stormy([tried(0.0), tried(0.1), tried(0.2), tried(1.5)], told_s, 6.0)) == 1
     assert len(stormy([tried(number / 20) for number in range(100)], told_s, 5.0)) == 2
     assert len(stormy([], told_s, 6.0)) == 1
 
@@ -120,15 +120,19 @@ def test_a_spool_that_drains_out_of_order_would_be_caught():
     proxy = SimpleNamespace()
     order = Order(proxy, "site-0", "pile-000")
 
-    def wrote(*seqs: int, device: str = "pile-000") -> None:
-        lines = (f'pile,connector=1,device={device},kind=meter,site=site-0 boot="b",seq={seq}i 1' for seq in seqs)
+    def wrote(*lines: str) -> None:
         proxy.on_done(Request("POST", "/api/v2/write?bucket=b", {}, "\n".join(lines).encode()), 204)
 
-    wrote(1, 2, 5)
-    wrote(1, 2, 5)  # said again
-    wrote(3, device="pile-001")
-    assert (order.seqs, order.broken) == (3, [])
-    wrote(4)
+    def meters(*seqs: int, device: str = "pile-000") -> Iterator[str]:
+        return (f'pile,connector=1,device={device},kind=meter,site=site-0 boot="b",seq={seq}i 1' for seq in seqs)
+
+    wrote(*meters(3, 5))  # two requests side by side
+    wrote(*meters(1, 2))
+    wrote("spool,id=a drained=7i 0")
+    wrote(*meters(1, 2, 5))  # said again
+    wrote(*meters(3, device="pile-001"))
+    assert (order.seqs, order.broken) == (4, [])
+    wrote(*meters(4))
     assert order.broken == ["4 after 5"]
 
 

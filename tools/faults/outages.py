@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
+import threading
 import time
 from collections.abc import Iterable
 from functools import partial
 from http import HTTPStatus
-from itertools import pairwise
 
 import msgspec
 
 from ingest.clock import parse_rfc3339
+from ingest.store_influx import REQUESTS_AT_ONCE
 from tools.faults.alarms import Alarms
 from tools.faults.clocks import SITE, Bench, Teller, wall_ms
 from tools.faults.http_proxy import Answer, HttpProxy, Request, Seen
@@ -32,7 +33,10 @@ BUSY_AT_ONCE = 15_000
 OWN_PACE_S = 1.0
 NEW_S = 2.0
 """A spool whose oldest batch is younger than this is as good as empty."""
-MOST_A_SECOND = 4.0
+WRITES_A_TRY = REQUESTS_AT_ONCE + 1
+"""So many may be under way before the first is refused."""
+MARK = b"spool,"
+MOST_A_SECOND = 6.0
 """Requests of any kind to an InfluxDB that takes nothing."""
 
 
@@ -155,7 +159,10 @@ def token_revoked(asked: Asked) -> Outcome:
 
 
 class Order:
-    """In which order the seqs of one pile reach the store. `broken` says in a line each what came too late."""
+    """In which order the seqs of one pile reach the store. `broken` says in a line each what came too late.
+
+    What is written between two marks of how far the spool is drained belongs together, and may go side by side.
+    """
 
     def __init__(self, proxy: HttpProxy, site: str, device: str) -> None:
         self.broken: list[str] = []
@@ -165,6 +172,9 @@ class Order:
             re.MULTILINE,
         )
         self._stored: dict[bytes, set[int]] = {}
+        self._newest: dict[bytes, int] = {}
+        """By boot, the highest seq before the last mark."""
+        self._lock = threading.Lock()
         proxy.on_done = self._written
 
     @property
@@ -174,18 +184,22 @@ class Order:
     def _written(self, request: Request, status: int) -> None:
         if not request.is_write or status != HTTPStatus.NO_CONTENT:
             return
-        for boot, said in self._line.findall(request.text()):
-            seqs, seq = self._stored.setdefault(boot, set()), int(said)
-            if seqs and seq not in seqs and seq < max(seqs):
-                self.broken.append(f"{seq} after {max(seqs)}")
-            seqs.add(seq)
+        text = request.text()
+        with self._lock:
+            if text.startswith(MARK):
+                self._newest = {boot: max(seqs) for boot, seqs in self._stored.items()}
+            for boot, said in self._line.findall(text):
+                seqs, newest, seq = self._stored.setdefault(boot, set()), self._newest.get(boot, 0), int(said)
+                if seq not in seqs and seq < newest:
+                    self.broken.append(f"{seq} after {newest}")
+                seqs.add(seq)
 
 
 def stormy(seen: Iterable[Seen], least_gap_s: float, for_s: float) -> list[str]:
     """What is wrong with the requests made to a server that said no, and when to come again; a line each."""
     seen = list(seen)
     writes = [one.mono_s for one in seen if one.is_write]
-    gaps_s = [later - earlier for earlier, later in pairwise(writes)]
+    gaps_s = [later - earlier for earlier, later in zip(writes, writes[WRITES_A_TRY:], strict=False)]
     wrong = []
     if len(writes) < 2:
         wrong.append(f"it was tried {len(writes)} times in {for_s:.0f} s")
