@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -10,9 +11,12 @@ import sys
 import tempfile
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any, Self
+from unittest.mock import patch
 
+from lunchong import cli
 from tests.brokers import until
 
 COMMAND = [sys.executable, "-m", "lunchong"]
@@ -40,6 +44,23 @@ def lunchong(
         timeout=60,
         check=False,
     )
+
+
+def lunchong_here(*arguments: object, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """The same in this process, for commands that only ask: it takes a tenth of the time."""
+    said, complained, code = io.StringIO(), io.StringIO(), 0
+    argv = ["lunchong", *map(str, arguments)]
+    with (
+        patch.dict(os.environ, environment(env), clear=True),
+        patch.object(sys, "argv", argv),
+        redirect_stdout(said),
+        redirect_stderr(complained),
+    ):
+        try:
+            cli.main()
+        except SystemExit as ended:
+            code = int(ended.code or 0)
+    return subprocess.CompletedProcess(argv, code, said.getvalue(), complained.getvalue())
 
 
 def alive(pid: int) -> bool:

@@ -10,13 +10,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.error import HTTPError
 
 import pytest
 
 from ingest.tied import tied
 from lunchong.setting_up import EXAMPLE
 from tests.brokers import Client, Refused, free_port, mosquitto_program, until
-from tests.processes import ROOT, Server, lunchong
+from tests.processes import ROOT, Server, lunchong_here
 
 PILE = "gate-01/pile-0001"
 TELEMETRY = f"lunchong/v1/{PILE}/telemetry"
@@ -32,7 +33,7 @@ def a_place(folder: Path) -> Path:
 
 def beside(server, *arguments):
     """What a command says that is started beside a running server, with its settings."""
-    run = lunchong(*arguments, "--data", server.data, env=server.env)
+    run = lunchong_here(*arguments, "--data", server.data, env=server.env)
     assert run.returncode == 0, run
     return run.stdout
 
@@ -76,8 +77,15 @@ def say(device, *messages):
 
 
 def doctor(server):
-    run = lunchong("doctor", "--json", "--data", server.data, env=server.env)
+    run = lunchong_here("doctor", "--json", "--data", server.data, env=server.env)
     return {finding["what"]: finding["said"] for finding in json.loads(run.stdout)["findings"]}
+
+
+def ready(server: Server) -> bool:
+    """Whether what serves HTTP says that bus, ingest and store are there."""
+    with suppress(HTTPError):
+        return bool(server.get("/readyz") == {"status": "ready"})
+    return False
 
 
 class OwnMosquitto:
@@ -119,7 +127,7 @@ class OwnMosquitto:
 def own_mosquitto(folder: Path, data: Path, env: Mapping[str, str] | None = None) -> Iterator[OwnMosquitto]:
     """A data folder after `init` with these settings, and the broker that it was made for."""
     broker = OwnMosquitto(folder)
-    run = lunchong("init", "--data", data, env={**broker.env, **(env or {})})
+    run = lunchong_here("init", "--data", data, env={**broker.env, **(env or {})})
     assert run.returncode == 0, run
     broker.start()
     try:

@@ -14,8 +14,8 @@ import pytest
 
 from tests import influx
 from tests.brokers import Client, Refused, until
-from tests.processes import Server, lunchong
-from tests.talking import PILE, TELEMETRY, beside, doctor, enrolled, let_in, message, own_mosquitto, say, status
+from tests.processes import Server, lunchong, lunchong_here
+from tests.talking import PILE, TELEMETRY, beside, doctor, enrolled, let_in, message, own_mosquitto, ready, say, status
 
 PILE_URL = f"/api/v1/devices/{PILE}"
 
@@ -49,12 +49,11 @@ class Pair:
         return self.api.get(PILE_URL)["messages"]
 
     def ready(self):
-        with suppress(HTTPError):
-            return self.api.get("/readyz") == {"status": "ready"}
+        return ready(self.api)
 
     def counted(self):
         """The same as the doctor has it."""
-        said = json.loads(lunchong("doctor", "--json", "--data", self.data, env=self.env).stdout)
+        said = json.loads(lunchong_here("doctor", "--json", "--data", self.data, env=self.env).stdout)
         assert said["spool"].keys() == {"rows", "bytes", "age_s"}
         return {device["device"]: device for device in said["devices"]}["pile-0001"]
 
@@ -263,13 +262,16 @@ def test_an_api_that_nobody_made_an_account_for_says_what_to_run(tmp_path, influ
 def test_the_mosquitto_of_the_compose_file_lets_in_whoever_is_enrolled(pair):
     pair.broker.stop()
     pair.broker.start_watched()
+    until(pair.ready, 40)
     key = enrolled(pair.ingest)
 
-    def let_in_untold():
-        with suppress(Refused, OSError), Client(key["url"], key["username"], password=key["password"]) as device:
-            say(device, message(1, "boot-composed"))
+    def knows_it_untold():
+        with suppress(Refused), Client(key["url"], key["username"], password=key["password"]):
             return True
 
-    until(let_in_untold)
+    until(knows_it_untold)
+    with Client(key["url"], key["username"], password=key["password"]) as device:
+        say(device, message(1, "boot-composed"))
     pair.broker.stop()
     pair.broker.start()
+    until(pair.ready, 40)

@@ -27,6 +27,7 @@ from tests.talking import (
     let_in,
     message,
     own_mosquitto,
+    ready,
     say,
 )
 
@@ -202,6 +203,7 @@ def test_a_broker_that_dies_is_started_again(tmp_path):
         [broker] = children(server.pid)
         os.kill(broker, signal.SIGKILL)
         until(lambda: children(server.pid) not in ([], [broker]), 10)
+        until(lambda: ready(server))
         with as_device(server) as device:
             say(device, message(1, "boot-one"))
 
@@ -251,5 +253,6 @@ def test_a_full_disk_is_said_and_readings_are_taken_again_when_there_is_space(sm
     filler.unlink()
     until(lambda: "ingest" not in doctor(small_disk))
     until(lambda: "started again" in doctor(small_disk).get("broker", ""))
+    until(lambda: ready(small_disk))
     with as_device(small_disk) as device:
         say(device, *held_back)
