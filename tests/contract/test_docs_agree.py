@@ -133,7 +133,8 @@ def test_every_command_and_its_options_are_in_the_docs(command, options):
         options = {
             found for path in sources for found in re.findall(r"(?<=[`\s\[\"])--[a-z][a-z-]+", path.read_text("utf-8"))
         }
-    parts = re.findall(rf"^### [^\n]*`{command}\b.*?(?=^##)", page("contracts/cli.md") + "\n##", re.MULTILINE | re.DOTALL)
+    text = page("contracts/cli.md") + "\n##"
+    parts = re.findall(rf"^### [^\n]*`{command}\b.*?(?=^##)", text, re.MULTILINE | re.DOTALL)
     assert parts, "no heading"
     documented = set(re.findall(r"--[a-z-]+", " ".join(parts))) | {"--data", "--config", "--help"}
     assert options <= documented
