@@ -6,13 +6,14 @@ back, so what a session has not yet is written as −1 or as no text, and `open`
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from hashlib import sha256
 
 from msgspec import convert
 
 from ingest.facts import Session
-from ingest.influx_http import FIRST_NS, LAST_NS, Influx, Param
+from ingest.influx_http import LAST_NS, PLAIN, Influx, Param, in_bucket
 from ingest.influx_lines import field_text, field_value, quoted, tag, tag_text, tag_value
 from ingest.paging import cursor_after
 from ingest.rows import NANOS
@@ -22,6 +23,7 @@ DAY_NS = 86_400_000 * NANOS
 NOT_YET = -1
 
 _TAGS = ("site", "device", "connector")
+_PLAIN_ID = re.compile(r"[A-Za-z0-9_-]+")
 _TEXTS = {"id", "open_boot", "close_boot"}
 
 _DRAINED = """
@@ -33,7 +35,6 @@ from(bucket: bucket) |> range(start: time(v: first_ns), stop: time(v: last_ns))
   |> filter(fn: (r) => r._measurement == "session")
 """
 _IS = {name: f"  |> filter(fn: (r) => r.{name} == wanted_{name})\n" for name in _TAGS}
-_FIELDS = '  |> drop(columns: ["_start", "_stop", "_measurement"])\n'
 _AFTER = """
   |> filter(fn: (r) => r._time >= time(v: after_ns) or r._value > after_id)
 """
@@ -48,7 +49,7 @@ def drained_line(spool: str, no: int) -> str:
 
 
 def drained(influx: Influx, bucket: str, spool: str) -> int:
-    asked = _asked(bucket) | {"spool_id": tag_value(spool)}
+    asked = in_bucket(bucket) | {"spool_id": tag_value(spool)}
     return max((int(no) for (no,) in influx.query(_DRAINED, ("_value",), asked)), default=0)
 
 
@@ -87,7 +88,7 @@ def sessions(
     if first_ns >= last_ns:
         return SessionPage([], None)
     asked, place = _of(equal)
-    asked |= _asked(bucket, first_ns, last_ns) | {"most": limit + 1}
+    asked |= in_bucket(bucket, first_ns, last_ns) | {"most": limit + 1}
     script = _SESSIONS + place + '  |> filter(fn: (r) => r._field == "id")\n'
     if after is not None:
         script += _AFTER
@@ -98,7 +99,7 @@ def sessions(
     asked["last_ns"] = min((max(starts) // NANOS + 1) * NANOS, last_ns)
     found = [
         session
-        for session in _read(influx, _SESSIONS + place + _FIELDS, asked)
+        for session in _read(influx, _SESSIONS + place + PLAIN, asked)
         if after is None or (session.started_ms, session.id) > after
     ]
     items = found[:limit]
@@ -120,7 +121,7 @@ def withdraw(influx: Influx, bucket: str, ids: Iterable[str]) -> None:
     """Delete sessions by their ids."""
     for name in ids:
         script = _SESSIONS + '  |> filter(fn: (r) => r._field == "id" and r._value == session_id)\n'
-        asked = _asked(bucket) | {"session_id": field_value(name)}
+        asked = in_bucket(bucket) | {"session_id": field_value(name)}
         for time, *tags in list(influx.query(script, ("_time", *_TAGS), asked)):
             at_ns = influx.ns(time)
             influx.delete(bucket, at_ns, at_ns, _predicate(tags))
@@ -129,10 +130,10 @@ def withdraw(influx: Influx, bucket: str, ids: Iterable[str]) -> None:
 def _at(influx: Influx, bucket: str, equal: Mapping[str, str], where: str, more: Mapping[str, Param]) -> list[Session]:
     """Sessions around the starts of those for which `where` holds: a read for each stretch of days that has such."""
     asked, place = _of(equal)
-    times = influx.query(_SESSIONS + place + where, ("_time",), {**asked, **_asked(bucket), **more})
+    times = influx.query(_SESSIONS + place + where, ("_time",), {**asked, **in_bucket(bucket), **more})
     found: list[Session] = []
     for first_ns, last_ns in _stretches(sorted(influx.ns(time) for (time,) in times)):
-        found += _read(influx, _SESSIONS + place + _FIELDS, asked | _asked(bucket, first_ns, last_ns + 1))
+        found += _read(influx, _SESSIONS + place + PLAIN, asked | in_bucket(bucket, first_ns, last_ns + 1))
     return found
 
 
@@ -173,10 +174,6 @@ def _session(tags: Iterable[str], fields: Mapping[str, str]) -> Session:
     return convert(said, Session)
 
 
-def _asked(bucket: str, first_ns: int = FIRST_NS, last_ns: int = LAST_NS) -> dict[str, Param]:
-    return {"bucket": bucket, "first_ns": first_ns, "last_ns": last_ns}
-
-
 def _of(equal: Mapping[str, str | int | None]) -> tuple[dict[str, Param], str]:
     """The part of a script, and its parameters, that asks for these tags."""
     given = {name: tag_value(str(value)) for name, value in equal.items() if value is not None}
@@ -185,5 +182,5 @@ def _of(equal: Mapping[str, str | int | None]) -> tuple[dict[str, Param], str]:
 
 def _predicate(tags: Iterable[str]) -> str:
     """Ids are plain, so they may stand in quotes; whatever is not is left to the time, which hardly two share."""
-    plain = [(name, value) for name, value in zip(_TAGS, tags, strict=True) if value.replace("-", "").isalnum()]
+    plain = [(name, value) for name, value in zip(_TAGS, tags, strict=True) if _PLAIN_ID.fullmatch(value)]
     return " AND ".join(['_measurement="session"', *(f'{name}="{value}"' for name, value in plain)])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from ingest.influx_http import Influx, Param
+from ingest.influx_http import OF_DEVICE, PLAIN, Influx, Param
 from ingest.influx_lines import tag_text, tag_value
 from ingest.influx_parts import GAUGES, HOUR_MS, Counted, Gauge, Key, Parts, all_of, of_reading
 from ingest.influx_reads import COUNTERS, TAGS, points
@@ -16,7 +16,6 @@ Hours = dict[tuple[Key, int], Parts]
 _ROWS = """
 rows = () => from(bucket: raw) |> range(start: time(v: first_ns), stop: time(v: last_ns))
 """
-_OF_DEVICE = "  |> filter(fn: (r) => r.site == wanted_site and r.device == wanted_device)\n"
 _HOURLY = """
 hourly = (fn, fields) => rows() |> filter(fn: fields)
   |> aggregateWindow(every: 1h, fn: fn, createEmpty: false, timeSrc: "_start")
@@ -38,7 +37,6 @@ _STEPS = """
 counter = (r) => r._field == "energy_kwh" or r._field == "energy_wh" or r._field == "entries"
 rows() |> filter(fn: counter) |> difference() |> keep(columns: ["_time", "_value"])
 """
-_NARROW = '  |> drop(columns: ["_start", "_stop", "_measurement"])\n'
 _FIRST = """
   |> filter(fn: (r) => r._field == "seq") |> first() |> keep(columns: ["_time"]) |> group() |> min(column: "_time")
 """
@@ -95,7 +93,7 @@ def _one_by_one(influx: Influx, raw: str, hour_ms: int, device: tuple[str, str])
     """The same from every reading, for an hour in which some are passed over, or a counter fell."""
     asked, rows = _of(raw, hour_ms, hour_ms + HOUR_MS, device)
     readings: dict[Key, list[tuple[int, Parts]]] = {}
-    for series, at_ns, fields in points(influx, rows + "rows()" + _NARROW, asked):
+    for series, at_ns, fields in points(influx, rows + "rows()" + PLAIN, asked):
         if "misdated" not in fields:
             key = (*device, int(series[TAGS.index("connector")] or 0))
             readings.setdefault(key, []).append((at_ns, of_reading(fields)))
@@ -131,4 +129,4 @@ def _of(raw: str, first_ms: int, last_ms: int, device: tuple[str, str] | None) -
     asked: dict[str, Param] = {"raw": raw, "first_ns": first_ms * NANOS, "last_ns": last_ms * NANOS}
     if device is None:
         return asked, _ROWS
-    return asked | {"wanted_site": tag_value(device[0]), "wanted_device": tag_value(device[1])}, _ROWS + _OF_DEVICE
+    return asked | {"wanted_site": tag_value(device[0]), "wanted_device": tag_value(device[1])}, _ROWS + OF_DEVICE

@@ -23,6 +23,7 @@ from urllib3.exceptions import HTTPError
 
 from ingest.store import StoreUnavailable
 
+LINES_AT_ONCE = 5_000
 CONNECT_MS = 10_000
 ANSWER_MS = 30_000
 LONGEST_WAIT_S = 300.0
@@ -36,6 +37,16 @@ _DIALECT = Dialect(header=True, delimiter=",", comment_prefix="#", annotations=[
 NOT_REACHED = (HTTPError, HTTPException, OSError)
 
 Param = str | int | float | bool | timedelta
+
+
+PLAIN = '  |> drop(columns: ["_start", "_stop", "_measurement"])\n'
+OF_DEVICE = "  |> filter(fn: (r) => r.site == wanted_site and r.device == wanted_device)\n"
+"""Parts of scripts that several ask with."""
+
+
+def in_bucket(bucket: str, first_ns: int = FIRST_NS, last_ns: int = LAST_NS) -> dict[str, Param]:
+    """The parameters that every script takes: where, and the times asked of, the last one left out."""
+    return {"bucket": bucket, "first_ns": first_ns, "last_ns": last_ns}
 
 
 class PointRefused(Exception):
@@ -72,6 +83,15 @@ class Influx:
                 self.org, bucket, body, content_encoding="gzip", precision=WritePrecision.NS,
                 content_type="text/plain; charset=utf-8", accept="application/json",
             )  # fmt: skip
+
+    def note(self, bucket: str, lines: Sequence[str]) -> None:
+        """Store marks of our own, of which none can be given up. Raises StoreUnavailable."""
+        for start in range(0, len(lines), LINES_AT_ONCE):
+            try:
+                self.write(bucket, lines[start : start + LINES_AT_ONCE])
+            except (PointRefused, TooLarge) as refused:
+                said = f"InfluxDB at {self.url} refuses our own marks in bucket {bucket}: {refused}"
+                raise StoreUnavailable(f"{said}; `lunchong init` sets right how long a bucket keeps") from None
 
     def query(self, flux: str, columns: Sequence[str], params: Mapping[str, Param]) -> Iterator[list[str]]:
         """The rows that a script of ours answers, as they come: the text of `columns`, "" where a table has none such.

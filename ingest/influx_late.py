@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ingest.influx_http import FIRST_NS, LAST_NS, Influx, Param
+from ingest.influx_http import FIRST_NS, Influx, in_bucket
 from ingest.influx_lines import field_text, quoted
 from ingest.influx_parts import HOUR_MS
+from ingest.rows import NANOS
 
-LINES_AT_ONCE = 5_000
 SWEPT_AFTER = 20_000
 """Marks that are left in the log after they were worked off, before they are deleted."""
 
@@ -46,7 +46,7 @@ class Progress:
         """Read what an earlier process left. Raises StoreUnavailable; does nothing the second time."""
         if self._loaded:
             return
-        asked: dict[str, Param] = {"bucket": self._bucket, "first_ns": FIRST_NS, "last_ns": LAST_NS}
+        asked = in_bucket(self._bucket)
         said = {row[0]: row[1] for row in self._influx.query(_LEVELS, ("_field", "_value"), asked)}
         zone = said.pop("zone", "")
         levels = {name: int(value) for name, value in said.items()}
@@ -74,8 +74,7 @@ class Progress:
             f"late site={quoted(site)},device={quoted(device)},hour_ms={hour_ms}i {self._newest + place}"
             for place, (site, device, hour_ms) in enumerate(new, 1)
         ]
-        for start in range(0, len(lines), LINES_AT_ONCE):
-            self._influx.write(self._bucket, lines[start : start + LINES_AT_ONCE])
+        self._influx.note(self._bucket, lines)
         self._marks |= {self._newest + place: hour for place, hour in enumerate(new, 1)}
         self._known.update(new)
         self._newest += len(new)
@@ -105,7 +104,7 @@ class Progress:
         said = [f"{name}={value}i" for name, value in (raised | {"late_done": late_done}).items()]
         if "days_ms" in raised:
             said.append(f"zone={quoted(self._zone)}")
-        self._influx.write(self._bucket, [f"level {','.join(said)} 0"])
+        self._influx.note(self._bucket, [f"level {','.join(said)} 0"])
         for name, value in raised.items():
             setattr(self, name, value)
         self._late_done = late_done
@@ -117,4 +116,4 @@ class Progress:
 
 def hour_of(at_ns: int) -> int:
     """Where the hour of a point begins, in milliseconds."""
-    return at_ns // (HOUR_MS * 1_000_000) * HOUR_MS
+    return at_ns // (HOUR_MS * NANOS) * HOUR_MS

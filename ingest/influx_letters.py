@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from ingest.facts import DeadLetter
 from ingest.influx_facts import NOT_YET, hashed_ns
-from ingest.influx_http import FIRST_NS, LAST_NS, Influx, Param
+from ingest.influx_http import FIRST_NS, LAST_NS, PLAIN, Influx, in_bucket
 from ingest.influx_lines import field_text, field_value, quoted
 from ingest.rows import NANOS
 
@@ -21,7 +21,6 @@ from(bucket: bucket) |> range(start: time(v: first_ns), stop: time(v: last_ns))
   |> filter(fn: (r) => r._measurement == "dead_letter")
 """
 _IDS = _LETTERS + '  |> filter(fn: (r) => r._field == "id")\n'
-_FIELDS = '  |> drop(columns: ["_start", "_stop", "_measurement"])\n'
 
 
 def letter_lines(influx: Influx, bucket: str, letters: Iterable[DeadLetter]) -> list[str]:
@@ -43,7 +42,7 @@ def letter_lines(influx: Influx, bucket: str, letters: Iterable[DeadLetter]) -> 
 
 def dead_letters(influx: Influx, bucket: str, limit: int, after: str | None) -> list[DeadLetter]:
     """Newest first. Raises ValueError when `after` is not, or no longer, the id of one."""
-    asked = _asked(bucket) | {"most": limit}
+    asked = in_bucket(bucket) | {"most": limit}
     script, before = _IDS, None
     if after is not None:
         last = next(iter(_find(influx, bucket, [after])), None)
@@ -57,7 +56,7 @@ def dead_letters(influx: Influx, bucket: str, limit: int, after: str | None) -> 
         return []
     asked["first_ns"] = min(times) // NANOS * NANOS
     points: dict[str, dict[str, str]] = {}
-    for field, value, time in influx.query(_LETTERS + _FIELDS, ("_field", "_value", "_time"), asked):
+    for field, value, time in influx.query(_LETTERS + PLAIN, ("_field", "_value", "_time"), asked):
         points.setdefault(time, {})[field] = value
     found = [_letter(fields) for fields in points.values() if "payload_0" in fields]
     found.sort(key=lambda letter: (letter.received_ms, letter.id), reverse=True)
@@ -65,7 +64,7 @@ def dead_letters(influx: Influx, bucket: str, limit: int, after: str | None) -> 
 
 
 def count_dead(influx: Influx, bucket: str, before_ms: int | None = None) -> int:
-    asked = _asked(bucket)
+    asked = in_bucket(bucket)
     if before_ms is not None:
         if before_ms <= 0:
             return 0
@@ -119,13 +118,13 @@ def _find(influx: Influx, bucket: str, ids: Sequence[str]) -> list[tuple[str, in
     if not ids:
         return []
     any_of = " or ".join(f"r._value == id_{n}" for n in range(len(ids)))
-    asked = _asked(bucket) | {f"id_{n}": field_value(name) for n, name in enumerate(ids)}
+    asked = in_bucket(bucket) | {f"id_{n}": field_value(name) for n, name in enumerate(ids)}
     script = f"{_IDS}  |> filter(fn: (r) => {any_of})\n"
     return [(field_text(name), influx.ns(time)) for name, time in influx.query(script, ("_value", "_time"), asked)]
 
 
 def _ids(influx: Influx, bucket: str, first_ns: int, last_ns: int) -> list[tuple[str, int]]:
-    rows = influx.query(_IDS, ("_value", "_time"), _asked(bucket, first_ns, last_ns))
+    rows = influx.query(_IDS, ("_value", "_time"), in_bucket(bucket, first_ns, last_ns))
     return [(field_text(name), influx.ns(time)) for name, time in rows]
 
 
@@ -152,7 +151,3 @@ def _letter(fields: dict[str, str]) -> DeadLetter:
         seq=None if int(fields["seq"]) == NOT_YET else int(fields["seq"]),
         count=int(fields["count"]),
     )
-
-
-def _asked(bucket: str, first_ns: int = FIRST_NS, last_ns: int = LAST_NS) -> dict[str, Param]:
-    return {"bucket": bucket, "first_ns": first_ns, "last_ns": last_ns}

@@ -12,7 +12,7 @@ from datetime import timedelta
 from statistics import fmean
 
 from ingest.facts import EVENT_COLUMNS, KEY_COLUMNS, PILE_COLUMNS, STATION_COLUMNS, Cell, Reading
-from ingest.influx_http import FIRST_NS, LAST_NS, Influx, Param
+from ingest.influx_http import FIRST_NS, LAST_NS, OF_DEVICE, PLAIN, Influx, Param
 from ingest.influx_lines import field_text, tag_text, tag_value
 from ingest.rows import NANOS
 from ingest.store import HistoryPoint
@@ -68,9 +68,7 @@ rows(bucket: facts, measurement: "event") |> filter(fn: (r) => r.kind == "amenit
 _NEWEST = _EACH.replace("{then}", '|> filter(fn: (r) => r._field == "seq") |> last()')
 _MISDATED = _EACH.replace("{then}", '|> filter(fn: (r) => r._field == "misdated")').replace('name: "', 'name: "not ')
 _LATEST = _EACH.replace("{then}", '|> last() |> drop(columns: ["_start", "_stop"])')
-_OF_DEVICE = "  |> filter(fn: (r) => r.site == wanted_site and r.device == wanted_device)\n"
 _OF_CONNECTOR = "  |> filter(fn: (r) => r.connector == wanted_connector)\n"
-_NARROW = '  |> drop(columns: ["_start", "_stop", "_measurement"])\n'
 _POINT = ("_field", "_value", "_time", *TAGS)
 
 
@@ -187,7 +185,7 @@ def _slow_history(
 ) -> list[HistoryPoint]:
     """The same from every row, for a stretch that has rows to be passed over."""
     steps: dict[int, dict[str, list[float]]] = {}
-    for _series, at_ns, fields in points(influx, _ROWS + _OF_KIND + place + _NARROW, asked):
+    for _series, at_ns, fields in points(influx, _ROWS + _OF_KIND + place + PLAIN, asked):
         if "misdated" in fields:
             continue
         step = steps.setdefault(start_ms + (at_ns // NANOS - start_ms) // every_ms * every_ms, {})
@@ -217,7 +215,7 @@ def readings(influx: Influx, buckets: Buckets, site: str, device: str, connector
     if asked["first_ns"] >= asked["last_ns"]:  # type: ignore[operator]
         return []
     found = list[Reading]()
-    for _series, at_ns, fields in points(influx, _ROWS + _OF_KIND + place + _READING + _NARROW, asked):
+    for _series, at_ns, fields in points(influx, _ROWS + _OF_KIND + place + _READING + PLAIN, asked):
         power, energy = fields.get("power_kw"), fields.get("energy_kwh")
         found.append(
             Reading(
@@ -244,8 +242,8 @@ def _of(
         "wanted_site": tag_value(site), "wanted_device": tag_value(device),
     }  # fmt: skip
     if connector is None:
-        return asked, _OF_DEVICE
-    return asked | {"wanted_connector": str(connector)}, _OF_DEVICE + _OF_CONNECTOR
+        return asked, OF_DEVICE
+    return asked | {"wanted_connector": str(connector)}, OF_DEVICE + _OF_CONNECTOR
 
 
 def points(influx: Influx, script: str, asked: Mapping[str, Param]) -> list[tuple[Series, int, dict[str, str]]]:

@@ -16,7 +16,7 @@ from ingest.clock import from_ms, to_ms
 from ingest.facts import Level
 from ingest.influx_fresh import Hours, first_hour, fresh_hours
 from ingest.influx_http import FIRST_NS, LAST_NS, Influx, Param
-from ingest.influx_late import LINES_AT_ONCE, Hour, Progress
+from ingest.influx_late import Hour, Progress
 from ingest.influx_lines import tag, tag_text, tag_value
 from ingest.influx_parts import FIELDS, HOUR_MS, Key, Parts, all_of, of_point, results
 from ingest.influx_reads import COUNTERS, Buckets
@@ -185,8 +185,7 @@ class Rollups:
 
     def _write(self, level: Level, rows: Hours) -> None:
         lines = [self._line(level, key, at_ms, parts) for (key, at_ms), parts in rows.items()]
-        for start in range(0, len(lines), LINES_AT_ONCE):
-            self._influx.write(self._buckets.rollups, lines[start : start + LINES_AT_ONCE])
+        self._influx.note(self._buckets.rollups, lines)
 
     def _line(self, level: Level, key: Key, at_ms: int, parts: Parts) -> str:
         site, device, connector = key

@@ -12,12 +12,11 @@ from msgspec import Struct
 
 from ingest.clock import rfc3339
 from ingest.facts import EVENT_COLUMNS, PILE_COLUMNS, STATION_COLUMNS, Cell, DeadLetter, Row
-from ingest.influx_http import Influx, PointRefused, Times, TooLarge
+from ingest.influx_http import LINES_AT_ONCE, Influx, PointRefused, Times, TooLarge
 from ingest.rows import NANOS, Measurement
 from ingest.store import StoreUnavailable
 from ingest.topics import device_topic
 
-LINES_AT_ONCE = 5_000
 REFUSED = "store_refused"
 
 _TOO_OLD = re.compile(r"violates a Retention Policy Lower Bound at ([0-9T:.-]+)Z")

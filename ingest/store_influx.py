@@ -22,12 +22,12 @@ from ingest import influx_reads as reads
 from ingest import influx_skew as skew
 from ingest import influx_stored as raw_rows
 from ingest.facts import Batch, Cell, DeadLetter, Level, Reading, Row, Session
-from ingest.influx_http import Influx
+from ingest.influx_http import LINES_AT_ONCE, Influx
 from ingest.influx_late import Progress, hour_of
 from ingest.influx_lines import Lines
 from ingest.influx_parts import HOUR_MS
 from ingest.influx_rollup import Rollups
-from ingest.influx_writing import LINES_AT_ONCE, Refusal, UnderWay, dead_letter, put
+from ingest.influx_writing import Refusal, UnderWay, dead_letter, put
 from ingest.paging import place
 from ingest.rows import NANOS, Measurement
 from ingest.store import HistoryPoint, RollupRow, SessionPage
@@ -81,9 +81,9 @@ class InfluxStore:
                 for start in range(0, len(of_kind), LINES_AT_ONCE):
                     some = of_kind[start : start + LINES_AT_ONCE]
                     put_lines = partial(self._put, self._bucket(kind), self._lines.of(kind, some), spool)
-                    under_way.append((kind, some, UnderWay(put_lines)))
-                    if len(under_way) > REQUESTS_AT_ONCE:
+                    if len(under_way) == REQUESTS_AT_ONCE:
                         end_one()
+                    under_way.append((kind, some, UnderWay(put_lines)))
             while under_way:
                 end_one()
         finally:
@@ -191,7 +191,9 @@ class InfluxStore:
         return self._buckets.facts if measurement == "event" else self._buckets.raw
 
     def _put(self, bucket: str, lines: list[str], spool: str) -> list[Refusal]:
-        return put(self._influx, bucket, lines, lambda: self._mark(spool, self._drained[spool]))
+        """`put`, with the mark of the last batch as what was taken before."""
+        taken = facts.drained_line(spool, self._drained[spool])
+        return put(self._influx, bucket, lines, lambda: self._influx.write(self._buckets.facts, [taken]))
 
     def _known_drained(self, spool: str) -> int:
         if spool not in self._drained:
@@ -200,7 +202,7 @@ class InfluxStore:
         return self._drained[spool]
 
     def _mark(self, spool: str, no: int) -> None:
-        self._influx.write(self._buckets.facts, [facts.drained_line(spool, no)])
+        self._influx.note(self._buckets.facts, [facts.drained_line(spool, no)])
         self._drained[spool] = no
 
 

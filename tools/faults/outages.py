@@ -33,7 +33,7 @@ BUSY_AT_ONCE = 15_000
 OWN_PACE_S = 1.0
 NEW_S = 2.0
 """A spool whose oldest batch is younger than this is as good as empty."""
-WRITES_A_TRY = REQUESTS_AT_ONCE + 1
+WRITES_A_TRY = REQUESTS_AT_ONCE
 """So many may be under way before the first is refused."""
 MARK = b"spool,"
 MOST_A_SECOND = 6.0
