@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from queue import SimpleQueue
 from types import FrameType
 
 AT_MOST_S = 4.0
@@ -19,13 +20,18 @@ def end_soon() -> None:
 
 def asked_to_stop() -> threading.Event:
     """An event that SIGINT, SIGTERM or SIGHUP sets. To be called once, from the main thread."""
-    asked = threading.Event()
+    asked, signals = threading.Event(), SimpleQueue[int]()
 
     def on_signal(number: int, _frame: FrameType | None) -> None:
-        if asked.is_set():
-            os._exit(128 + number)  # children are tied to us and end too
-        asked.set()
+        # It interrupts whoever waits for the event and may hold its lock: to set it here could wait for ever.
+        signals.put(number)
 
+    def hear() -> None:
+        signals.get()
+        asked.set()
+        os._exit(128 + signals.get())  # children are tied to us and end too
+
+    threading.Thread(target=hear, name="signals", daemon=True).start()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, on_signal)
     return asked
