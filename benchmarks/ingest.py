@@ -32,6 +32,7 @@ from benchmarks.measure import wall_ms
 from ingest.clock import rfc3339
 from ingest.enrolments import Enrolments, ServiceKey
 from ingest.inventory import dump
+from ingest.store_duckdb import DuckStore
 from ingest.tied import tied
 from ingest.topics import device_topic
 from ingest.worker import SUBSCRIPTIONS
@@ -106,6 +107,8 @@ def _naive(figures: dict[str, list[float]], influx: Influx, _profile: Path | Non
             began_s, cpu_s = let_go(process)
             _line(process, "done")
             drained = _drained(process, queue.readings, began_s, cpu_s)
+        stored = influx.points(bucket, "pile", "seq")
+    print(f"  naive: {stored} of {queue.readings} readings are stored", file=sys.stderr, flush=True)
     _note(figures, "naive_us_per_msg", drained.us_per_reading, "the straightforward worker, on the same queue")
     _note(figures, "naive_msg_per_s", drained.readings_per_s, "the same")
 
@@ -124,10 +127,18 @@ def drain(queue: Queue, influx: Influx | None, profile: Path | None = None) -> D
         began_s, cpu_s = let_go(process)
         drained_to(process, queue.readings)
         drained = _drained(process, queue.readings, began_s, cpu_s)
-        stored = influx.points(prefix, "pile", "seq") if influx else queue.readings
+    stored = influx.points(prefix, "pile", "seq") if influx else _rows_of(queue.folder)
     if stored != queue.readings:
         raise RuntimeError(f"{stored} readings are stored, {queue.readings} were said")
     return drained
+
+
+def _rows_of(folder: Path) -> int:
+    store = DuckStore(folder / "facts.duckdb")
+    try:
+        return sum(rows for *_run, rows in store.stored())
+    finally:
+        store.close()
 
 
 @contextmanager

@@ -113,8 +113,8 @@ def _acked(line: Line, open_yet: dict[str, deque[tuple[int, float]]], within_s: 
     waits_ms = []
     for topic, payload in heard:
         waiting = open_yet[(split_topic(topic) or ("",))[0]]
-        highest = max(hi for _, hi in decode_ack(payload).ranges)
-        while waiting and waiting[0][0] <= highest:
+        ranges = decode_ack(payload).ranges
+        while waiting and any(lo <= waiting[0][0] <= hi for lo, hi in ranges):
             waits_ms.append((now_s - waiting.popleft()[1]) * 1000)
     return waits_ms
 

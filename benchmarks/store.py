@@ -55,33 +55,35 @@ def main() -> None:
     figures: dict[str, float] = {}
     for name in [said.only] if said.only else STORES:
         print(name, file=sys.stderr, flush=True)
-        with STORES[name]() as store:
-            figures |= {f"{figure}_{name}": value for figure, value in _asked(store, said.runs).items()}
+        with STORES[name]() as (store, appended):
+            _note("append_rows_per_s", appended, f"in batches of {BATCH_ROWS}")
+            found = {"append_rows_per_s": appended} | _asked(store, said.runs)
+            figures |= {f"{figure}_{name}": value for figure, value in found.items()}
     print(json.dumps({name: round(value, 1) for name, value in figures.items()}))
 
 
 @contextmanager
-def _duckdb() -> Iterator[TelemetryStore]:
+def _duckdb() -> Iterator[tuple[TelemetryStore, float]]:
     with tempfile.TemporaryDirectory(prefix="lunchong-bench-") as folder:
         store = DuckStore(Path(folder) / "facts.duckdb")
         try:
-            _append(store)
+            appended = _append(store)
             with store._file.writing() as cursor:  # noqa: SLF001
                 cursor.execute(MADE, {"first": FIRST_MS, "piles": PILES, "from": APPENDED_MINUTES, "until": MINUTES})
                 cursor.execute(MARKED, {"first": FIRST_MS, "piles": PILES, "hours": MINUTES // 60})
-            yield store
+            yield store, appended
         finally:
             store.close()
 
 
 @contextmanager
-def _influxdb() -> Iterator[TelemetryStore]:
+def _influxdb() -> Iterator[tuple[TelemetryStore, float]]:
     with influx_server() as influx, influx.buckets() as prefix:
         store = InfluxStore(influx.url, influx.token, prefix=prefix)
         try:
-            _append(store)
+            appended = _append(store)
             _make(influx, prefix)
-            yield store
+            yield store, appended
         finally:
             store.close()
 
@@ -89,7 +91,8 @@ def _influxdb() -> Iterator[TelemetryStore]:
 STORES = {"influxdb": _influxdb, "duckdb": _duckdb}
 
 
-def _append(store: TelemetryStore) -> None:
+def _append(store: TelemetryStore) -> float:
+    """Rows a second."""
     minutes, took_s = BATCH_ROWS // PILES, 0.0
     batches = APPENDED_MINUTES // minutes
     for no in range(1, batches + 1):
@@ -97,7 +100,7 @@ def _append(store: TelemetryStore) -> None:
         began = perf_counter()
         store.write(Batch(spool="bench", no=no, pile=rows))
         took_s += perf_counter() - began
-    _note("append_rows_per_s", batches * BATCH_ROWS / took_s, f"in batches of {BATCH_ROWS}")
+    return batches * BATCH_ROWS / took_s
 
 
 def _make(influx: Influx, prefix: str) -> None:

@@ -1,7 +1,7 @@
-"""`python -m benchmarks.worker FOLDER`: ingest alone, as `lunchong ingest` wires it, told by lines on stdin what to do.
+"""`python -m benchmarks.worker FOLDER`: ingest alone, its worker and store, told by lines on stdin what to do.
 
 It prints `ready` when everything is made and nothing is connected, so that what it uses from there on is the cost of
-messages alone. `go` starts it; at the end of stdin it stops. `--profile FILE` writes where its time went.
+messages alone. `go` starts it; at the end of stdin it stops. `--profile FOLDER` gets a profile of each thread.
 """
 
 from __future__ import annotations
