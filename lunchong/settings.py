@@ -48,10 +48,25 @@ def _zone(value: str) -> str:
     return value
 
 
-def _http_url(value: str) -> str:
-    if not re.fullmatch(r"https?://[^\s@]+", value):
+def _influx_url(value: str) -> str:
+    match = re.fullmatch(
+        r"https?://(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::(\d{1,5}))?(?:/[\w.~/-]*)?", value, re.ASCII
+    )
+    if not match or (match[1] and not 0 < int(match[1]) <= 65_535):
         raise ValueError("must be http://HOST[:PORT] or https://HOST[:PORT]")
     return value.rstrip("/")
+
+
+def _influx_token(value: str) -> str:
+    if not re.fullmatch(r"[\x21-\x7e]+", value):
+        raise ValueError("must be printable ASCII without spaces")
+    return value
+
+
+def _influx_bucket(value: str) -> str:
+    if not re.fullmatch(r"[^\W_][\w.-]*", value):
+        raise ValueError("must be letters, digits, `.`, `-` and `_`, which cannot be its first")
+    return value
 
 
 def _networks(value: str) -> str:
@@ -85,10 +100,12 @@ class Said(BaseSettings):
     store: Literal["duckdb", "influxdb"] = Field(
         "duckdb", description="Where facts are kept. DuckDB is for the all-in-one process alone."
     )
-    influx_url: Annotated[str, AfterValidator(_http_url)] | None = Field(None, description="InfluxDB's address.")
-    influx_token: str | None = Field(None, description="InfluxDB's token.")
+    influx_url: Annotated[str, AfterValidator(_influx_url)] | None = Field(None, description="InfluxDB's address.")
+    influx_token: Annotated[str, AfterValidator(_influx_token)] | None = Field(None, description="InfluxDB's token.")
     influx_org: str = Field("lunchong", min_length=1, description="InfluxDB's organisation.")
-    influx_bucket: str = Field("lunchong", min_length=1, description="Prefix of InfluxDB's three buckets.")
+    influx_bucket: Annotated[str, AfterValidator(_influx_bucket)] = Field(
+        "lunchong", description="Prefix of InfluxDB's three buckets."
+    )
     ledger_url: str | None = Field(
         None, description="SQLAlchemy address of the ledger; SQLite in `DATA_DIR` if not set."
     )
@@ -256,4 +273,13 @@ def _explained(error: ValidationError, given: Mapping[str, object], file: Path, 
             where = PREFIX + key.upper()
         else:
             where = f"{file} line {lines_of(text)[key,]}: {key}"
-        yield f"{where} {what}, not {wrong['input']!r}"
+        yield f"{where} {what}{_shown(key, wrong['input'])}"
+
+
+def _shown(key: str, value: object) -> str:
+    """What was said instead, without its secrets: the line may end in a log."""
+    if key == "influx_token":
+        return ""
+    if key.endswith("_url") and isinstance(value, str):
+        value = re.sub(r"^([a-z+]+://)?.*@", r"\1…@", value, flags=re.DOTALL | re.IGNORECASE)
+    return f", not {value!r}"

@@ -144,6 +144,7 @@ def test_wrong_use_is_one_line_and_exit_code_2(lunchong, place, arguments, said)
     [
         ({"LUNCHONG_HTTP_PROT": "1"}, "unknown setting LUNCHONG_HTTP_PROT, did you mean LUNCHONG_HTTP_PORT?"),
         ({"LUNCHONG_HTTP_PORT": "many"}, "LUNCHONG_HTTP_PORT must be a valid integer"),
+        ({"LUNCHONG_INFLUX_TOKEN": "geheim é"}, "LUNCHONG_INFLUX_TOKEN must be printable ASCII without spaces"),
         ({"LUNCHONG_STORE": "influxdb"}, "set LUNCHONG_INFLUX_URL and LUNCHONG_INFLUX_TOKEN too"),
     ],
 )

@@ -70,6 +70,48 @@ def test_influxdb_is_three_settings():
     assert (settings.influx_org, settings.influx_bucket) == ("lunchong", "lunchong")
 
 
+@pytest.mark.parametrize("token", ["mit Leerzeichen", "schlüssel", "two\nlines", "密钥", "\ttab"])
+def test_a_token_that_no_header_can_carry_is_refused_and_not_repeated(monkeypatch, token):
+    monkeypatch.setenv("LUNCHONG_INFLUX_TOKEN", token)
+    assert refused() == "LUNCHONG_INFLUX_TOKEN must be printable ASCII without spaces"
+
+
+@pytest.mark.parametrize("url", ["https://flux", "http://[::1]:8086", "http://10.0.0.1:80", "http://proxy/influx"])
+def test_influxdb_is_at_a_host_with_or_without_a_port_or_behind_a_proxy(url):
+    assert read(options={"influx_url": url}).influx_url == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://127.0.0.1:notaport",
+        "http://127.0.0.1:99999",
+        "http://127.0.0.1:0",
+        "http://:8086",
+        "http://h/ui?x=1",
+        "http://h#x",
+        "http://h:8086 ",
+        "ftp://h",
+    ],
+)
+def test_an_address_at_which_no_influxdb_can_be_is_refused(url):
+    said = f"--influx-url must be http://HOST[:PORT] or https://HOST[:PORT], not {url!r}"
+    assert refused(options={"influx_url": url}) == said
+
+
+@pytest.mark.parametrize("url", ["http://ann:se/cr@et@h:8086", "ann:secret@h", "http://ann:sec\nret@h"])
+def test_a_password_in_an_address_is_refused_and_not_repeated(url):
+    said = refused(options={"influx_url": url, "mqtt_url": url})
+    assert said.count("…@h") == 2
+    assert "ret" not in said
+    assert "ann" not in said
+
+
+@pytest.mark.parametrize("bucket", ["_system", "a'b", 'a"b', "a b", "a/b", "a\nb", ""])
+def test_a_name_that_no_bucket_may_have_is_refused(bucket):
+    assert refused(options={"influx_bucket": bucket}).startswith("--influx-bucket must be letters, digits")
+
+
 def test_proxies_and_listen_addresses_are_taken_apart(monkeypatch):
     monkeypatch.setenv("LUNCHONG_TRUSTED_PROXIES", "10.0.0.1, 192.168.0.0/24")
     monkeypatch.setenv("LUNCHONG_MQTT_LISTEN", "[::1]:0")
