@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tools.faults.stage import Stage
 
 START_S = 90.0
-DRAIN_S = 60.0
+DRAIN_S, END_S = 60.0, 20.0
 LAST_ACKS_S = 30.0
 CATCH_UP_S, FEW_OPEN = 180.0, 3_000
 
@@ -102,7 +102,7 @@ class Server:
         """Stop it in order, once the store has everything that was acknowledged."""
         until(lambda: self.metric("lunchong_spool_rows") == 0, DRAIN_S, "the spool drains")
         self.process.terminate()
-        self.process.wait(20)
+        until(lambda: self.process.poll() is not None, END_S, "lunchong serve ends")
 
 
 class Street:
@@ -130,7 +130,7 @@ class Street:
         if caught_up:
             until(lambda: self._open() < FEW_OPEN, CATCH_UP_S, "the street is told of what it sent")
         self.process.send_signal(signal.SIGTERM)
-        self.process.wait(LAST_ACKS_S)
+        until(lambda: self.process.poll() is not None, LAST_ACKS_S, "lunchong simulate ends")
         lines = self.log.read_bytes().splitlines()
         if self.process.returncode or not lines:
             raise NotInTime(f"lunchong simulate failed: {self.log.read_text(encoding='utf-8')[-2_000:]}")
