@@ -144,6 +144,8 @@ class _Call:
             raise StoreUnavailable(f"{where} does not answer: {said_by(error)}") from error
 
     def _said(self, error: ApiException) -> str:
+        if is_no_org(error):
+            return no_org(self._influx.org)
         if error.status in (401, 403):
             return (
                 f"refuses our token ({error.status}): give it its rights back, or set another in LUNCHONG_INFLUX_TOKEN"
@@ -151,6 +153,15 @@ class _Call:
         if error.status == 404:
             return f"has no such place ({said_by(error)}): run `lunchong init`"
         return f"answers {error.status} for {self._what}: {said_by(error)}"
+
+
+def is_no_org(error: ApiException) -> bool:
+    """404 to most calls, and 400 to a query."""
+    return error.status in (400, 404) and "organization name" in said_by(error)
+
+
+def no_org(org: str) -> str:
+    return f"has no organisation {org!r} for our token: make it, or name another in LUNCHONG_INFLUX_ORG"
 
 
 def when(ns: int) -> str:

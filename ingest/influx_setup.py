@@ -10,7 +10,7 @@ from influxdb_client.domain.bucket import Bucket
 from influxdb_client.domain.bucket_retention_rules import BucketRetentionRules
 from influxdb_client.rest import ApiException
 
-from ingest.influx_http import ANSWER_MS, CONNECT_MS, NOT_REACHED, said_by
+from ingest.influx_http import ANSWER_MS, CONNECT_MS, NOT_REACHED, is_no_org, no_org, said_by
 from ingest.influx_reads import Buckets
 from ingest.store import StoreUnusable
 
@@ -61,7 +61,7 @@ def _prepare(client: InfluxDBClient, url: str, org: str, buckets: Buckets, reten
             rule = BucketRetentionRules(type="expire", every_seconds=wanted_s)
             known = client.organizations_api().find_organizations(org=org)
             if not known:  # a token for buckets that are there needs to see none
-                raise StoreUnusable(_no_org(url, org))
+                raise StoreUnusable(f"InfluxDB at {url} {no_org(org)}")
             api.create_bucket(bucket_name=name, retention_rules=rule, org=known[0].id)
             yield f"made bucket {name}, which keeps its rows {_kept(wanted_s)}"
             continue
@@ -76,7 +76,7 @@ def _bucket(client: InfluxDBClient, org: str, name: str) -> Bucket | None:
     try:
         found: list[Bucket] = client.buckets_api().find_buckets(org=org, name=name).buckets
     except ApiException as error:
-        if error.status == 404 and "bucket" in said_by(error):  # else it is the organisation that is not there
+        if error.status == 404 and not is_no_org(error):
             return None
         raise
     return found[0] if found else None
@@ -90,12 +90,6 @@ def _kept(seconds: int) -> str:
     return "for ever" if seconds == 0 else f"for {seconds / DAY_S:g} days"
 
 
-def _no_org(url: str, org: str) -> str:
-    return (
-        f"InfluxDB at {url} has no organisation {org!r} for our token: make it, or name another in LUNCHONG_INFLUX_ORG"
-    )
-
-
 def _why(url: str, org: str, error: ApiException) -> str:
     if error.status in (401, 403):
         return (
@@ -103,5 +97,5 @@ def _why(url: str, org: str, error: ApiException) -> str:
             f" write buckets of organisation {org!r}"
         )
     if error.status == 404:
-        return _no_org(url, org)
+        return f"InfluxDB at {url} {no_org(org)}"
     return f"InfluxDB at {url} answers {error.status}: {said_by(error)}"
