@@ -16,7 +16,7 @@ from lunchong.errors import UserError
 from lunchong.inventory_file import InventoryFile, InventoryMistakes
 from lunchong.office import Health, IngestNow
 from lunchong.settings import EMBEDDED, Settings
-from lunchong.stores import DAY_S, found_buckets
+from lunchong.stores import DAY_S, found_buckets, what_init_mends
 
 LITTLE_SPACE_BYTES = 500_000_000
 LATE_S = 60.0
@@ -108,10 +108,8 @@ def _of_influxdb(settings: Settings) -> Finding:
         found = found_buckets(settings)
     except UserError as error:
         return Finding("bad", "influxdb", str(error))
-    if missing := [name for name, kept_s in found.items() if kept_s is None]:
-        return Finding(
-            "bad", "influxdb", f"{settings.influx_url} has no bucket {', '.join(missing)}: run `lunchong init`"
-        )
+    if wrong := what_init_mends(settings, found):
+        return Finding("bad", "influxdb", f"{wrong}: run `lunchong init`")
     kept_s, wanted_s = found[settings.influx_bucket] or 0, settings.retention_days * DAY_S
     kept = f"keeps its rows {f'for {kept_s / DAY_S:g} days' if kept_s else 'for ever'}"
     if kept_s and (not wanted_s or kept_s < wanted_s):

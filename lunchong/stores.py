@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 
@@ -49,7 +50,8 @@ def prepare_for_any_time(settings: Settings) -> list[str]:
 
 
 def check_store(settings: Settings) -> None:
-    """Raise UserError where InfluxDB lacks a bucket of ours; one that is away, or refuses us, is waited for later."""
+    """Raise UserError where InfluxDB lacks a bucket of ours, or lets go of what shall be kept; one that is away, or
+    refuses us, is waited for later."""
     if settings.store == "duckdb":
         return
     try:
@@ -57,11 +59,18 @@ def check_store(settings: Settings) -> None:
     except UserError as error:
         log.warning("%s; readings wait in the spool until it takes them", error)
         return
+    if wrong := what_init_mends(settings, found):
+        raise UserError(f"{wrong}: run `lunchong init` with these settings")
+
+
+def what_init_mends(settings: Settings, found: Mapping[str, int | None]) -> str | None:
+    """Why nothing can be kept in these buckets, in a line; None when it can."""
     if missing := [name for name, kept_s in found.items() if kept_s is None]:
-        named = ", ".join(missing)
-        raise UserError(
-            f"InfluxDB at {settings.influx_url} has no bucket {named}: run `lunchong init` with these settings"
-        )
+        return f"InfluxDB at {settings.influx_url} has no bucket {', '.join(missing)}"
+    for name, kept_s in found.items():
+        if kept_s and name != settings.influx_bucket:
+            return f"bucket {name} keeps its rows for {kept_s / DAY_S:g} days and must keep them for ever"
+    return None
 
 
 def check_store_keeps(settings: Settings, oldest_ms: int, now_ms: int) -> None:

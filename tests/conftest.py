@@ -19,6 +19,10 @@ hypothesis.settings.register_profile("lunchong", deadline=None, print_blob=True,
 hypothesis.settings.load_profile("lunchong")
 
 
+def pytest_configure() -> None:
+    influx.check_environment()
+
+
 _without_influxd: list[str] = []
 
 

@@ -25,8 +25,9 @@ from tests.brokers import free_port
 
 ROOT = Path(__file__).resolve().parents[1]
 ORG = "lunchong"
-TOKEN = "the token of the tests"
+TOKEN = "the-token-of-the-tests"
 UP_WITHIN_S = 60.0
+NO_TOKEN = "INFLUX_URL names an InfluxDB for the tests: set INFLUX_TOKEN too, to a token that may make buckets there"
 MISSING = "InfluxDB is missing: tools/influxd install"
 
 
@@ -35,6 +36,12 @@ def influxd_program() -> str | None:
     """The path of influxd, or None where this machine has none."""
     found = subprocess.run([ROOT / "tools" / "influxd", "find"], capture_output=True, text=True, check=False)
     return found.stdout.strip() or None
+
+
+def check_environment() -> None:
+    """Raises where the environment names a server of somebody's without what it takes to use it."""
+    if os.environ.get("INFLUX_URL") and not os.environ.get("INFLUX_TOKEN"):
+        raise pytest.UsageError(NO_TOKEN)
 
 
 def want_influxd() -> str:
@@ -77,6 +84,9 @@ class Server(NamedTuple):
 
     def set_token(self, token_id: str, *, active: bool) -> None:
         self.ask("PATCH", f"authorizations/{token_id}", {"status": "active" if active else "inactive"})
+
+    def bucket_id(self, name: str) -> str:
+        return self.ask("GET", f"buckets?name={name}")["buckets"][0]["id"]
 
     def drop_bucket(self, name: str) -> None:
         for bucket in self.ask("GET", f"buckets?name={name}")["buckets"]:
@@ -177,7 +187,7 @@ def running(folder: Path) -> Iterator[Influxd]:
 def some_server(folder: Path) -> Iterator[Server]:
     """The server that INFLUX_URL and INFLUX_TOKEN name, else one of our own."""
     if url := os.environ.get("INFLUX_URL"):
-        yield Server(url, os.environ.get("INFLUX_TOKEN", ""), os.environ.get("INFLUX_ORG", ORG))
+        yield Server(url, os.environ["INFLUX_TOKEN"], os.environ.get("INFLUX_ORG", ORG))
         return
     with running(folder) as influxd:
         yield influxd.server

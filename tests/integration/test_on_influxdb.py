@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -12,7 +14,7 @@ from lunchong.errors import UsageError
 from lunchong.replay import Asked, run
 from tests import influx
 from tests.brokers import free_port, until
-from tests.processes import FREE_PORTS, ROOT, Server, lunchong, lunchong_here
+from tests.processes import FREE_PORTS, ROOT, Server, environment, lunchong, lunchong_here
 from tests.talking import PILE, a_place, as_device, doctor, message, say
 
 BERLIN = (ROOT / "tests/sessions/berlin.csv", ROOT / "tests/sessions/berlin.toml")
@@ -157,12 +159,45 @@ def test_a_server_that_starts_without_its_influxdb_takes_readings_and_stores_the
         assert "condition" not in doctor(server)
 
 
-def test_a_token_that_is_refused_is_an_alarm_and_no_end(tmp_path, influxd, three):
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"LUNCHONG_INFLUX_TOKEN": "another"}, "refuses our token (401): give it its rights back"),
+        ({"LUNCHONG_INFLUX_ORG": "nobody"}, "has no organisation 'nobody' for our token: make it, or name another"),
+    ],
+)
+def test_a_token_or_a_name_that_is_refused_is_an_alarm_and_no_end(tmp_path, three, wrong, said):
     assert lunchong_here("init", "--data", tmp_path, env=three).returncode == 0
-    with Server(tmp_path, env={**three, "LUNCHONG_INFLUX_TOKEN": "another"}) as server:
+    with Server(tmp_path, env={**three, **wrong}) as server:
         with as_device(server) as device:
             say(device, message(1, "boot-one"))
-        assert "token" in until(lambda: doctor(server).get("condition"))
+        assert said in until(lambda: doctor(server).get("condition"))
+
+
+def test_a_bucket_that_would_forget_facts_is_an_alarm_until_init_has_set_it_right(tmp_path, influxd, three):
+    def init():
+        return lunchong_here("init", "--data", tmp_path, env=three)
+
+    assert init().returncode == 0
+    with Server(tmp_path, env=three) as server:
+        days_30 = {"retentionRules": [{"type": "expire", "everySeconds": 30 * 86_400}]}
+        for name in BUCKETS[1:]:
+            influxd.server.ask("PATCH", f"buckets/{influxd.server.bucket_id(name)}", days_30)
+        with as_device(server) as device:
+            say(device, message(1, "boot-one"))
+        said = until(lambda: doctor(server).get("condition"))
+        assert said.startswith("store_unavailable")
+        assert "Retention Policy" in said
+        assert "`lunchong init`" in said
+        short = "bucket lunchong_facts keeps its rows for 30 days and must keep them for ever: run `lunchong init`"
+        assert doctor(server)["influxdb"] == short
+        assert short in refusal(
+            lunchong("serve", "--data", a_place(tmp_path / "another"), env={**FREE_PORTS, **three}), 1
+        )
+    assert init().stdout.count("keeps its rows for ever now, instead of for 30 days") == 2
+    with Server(tmp_path, env=three) as server:
+        until(lambda: server.get(f"/api/v1/devices/{PILE}")["spool"]["rows"] == 0, 40)
+        assert "condition" not in doctor(server)
 
 
 @pytest.fixture
@@ -191,3 +226,11 @@ def test_a_file_is_lived_again_on_influxdb_once(capsys, tmp_path, influxd):
     again = Asked(*BERLIN, as_fast_as_acked=True, data=tmp_path / "fresh", json=True)
     with pytest.raises(UsageError, match="bucket lunchong belongs to another installation"):
         run(again, threading.Event())
+
+
+def test_a_server_for_the_tests_that_is_named_without_a_token_is_told_at_once():
+    env = environment({"INFLUX_URL": "http://127.0.0.1:1", "INFLUX_TOKEN": ""})
+    command = [sys.executable, "-m", "pytest", "--collect-only", "tests/unit/test_settings.py"]
+    run_ = subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert f"ERROR: {influx.NO_TOKEN}" in run_.stderr.splitlines()
+    assert run_.returncode == pytest.ExitCode.USAGE_ERROR
