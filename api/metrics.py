@@ -12,10 +12,12 @@ from prometheus_client.registry import Collector
 
 from api.context import ApiContext
 from api.live import Live
+from ingest.accounts import OUTCOMES
 from ingest.messages import Condition
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-OUTCOMES = ("received", "duplicate", "dropped", "lost", "skewed", "dead")
+COUNTED = tuple(outcome for outcome in OUTCOMES if outcome != "hole")
+"""Those that never become fewer; holes do."""
 SECONDS = (0.005, 0.02, 0.1, 0.5, 2.0, 10.0)
 
 
@@ -101,7 +103,7 @@ class _Facts(Collector):
         )
         for account in (self._ctx.ingest.accounts() if self._ctx.ingest else None) or ():
             holes.add_metric([account.site, account.device], account.hole)
-            for outcome in OUTCOMES:
+            for outcome in COUNTED:
                 messages.add_metric([account.site, account.device, outcome], getattr(account, outcome))
         yield messages
         yield holes

@@ -12,6 +12,9 @@ from ingest.memory import DeviceMemory
 from ingest.messages import Condition, Severity
 from ingest.spooling import Damage, SpoolSize
 
+OUTCOMES = ("received", "duplicate", "hole", "dropped", "lost", "skewed", "dead")
+"""What became of a device's messages, as its account counts it and every list shows it."""
+
 LATE_MS = 60_000
 """The store is late when the oldest batch of the spool waits longer than this, in service time."""
 

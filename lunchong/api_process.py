@@ -10,7 +10,7 @@ from ingest.assets import Inventory
 from ingest.clock import rfc3339
 from ingest.enrolments import Enrolments, ServiceKey
 from ingest.messages import ServiceNotice
-from lunchong.data_folder import API_LOCK
+from lunchong.data_folder import API_LOCK, API_READY
 from lunchong.errors import UserError
 from lunchong.http_side import HttpSide
 from lunchong.jobs import Jobs
@@ -28,7 +28,7 @@ class ApiProcess(Process):
     """It writes nothing that ingest keeps, so either may be stopped and started without the other."""
 
     locks = (API_LOCK,)
-    ready = "ready-api.json"
+    ready = API_READY
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(apart("api", settings))

@@ -19,6 +19,7 @@ LOCK = "lunchong.lock"
 """Held by whoever has the spool and the credentials: `serve`, `ingest`, or a command while neither runs."""
 API_LOCK = "api.lock"
 """Held by whoever serves HTTP: `serve` or `api`."""
+API_READY = "ready-api.json"
 SOCKET = "lunchong.sock"
 
 

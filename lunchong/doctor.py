@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Literal
 
-from ingest.accounts import DeviceAccount
+from ingest.accounts import OUTCOMES, DeviceAccount
 from ingest.broker import BrokerError, find_program
 from lunchong.control import RemoteOffice, is_running
-from lunchong.data_folder import API_LOCK, DataFolder
+from lunchong.data_folder import API_LOCK, API_READY, DataFolder
 from lunchong.errors import UserError
 from lunchong.inventory_file import InventoryFile, InventoryMistakes
 from lunchong.office import Health, IngestNow
@@ -22,8 +24,7 @@ LITTLE_SPACE_BYTES = 500_000_000
 LATE_S = 60.0
 NAMED = 5
 DEVICES_SHOWN = 20
-COUNTS = ("received", "duplicate", "hole", "dropped", "lost", "skewed", "dead")
-TROUBLES = COUNTS[2:]
+TROUBLES = OUTCOMES[2:]
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,8 @@ class Examination:
 
     findings: list[Finding]
     ingest: IngestNow | None
+    http: str | None = None
+    """Where pages are served, if they are."""
 
     @property
     def well(self) -> bool:
@@ -64,9 +67,11 @@ class Examination:
         """A line for each device, of what became of its messages."""
         accounts = self.ingest.accounts if self.ingest else []
         wide = max((len(_name(account)) for account in accounts), default=0)
-        yield "  ".join([" " * wide, *(f"{count:>9}" for count in COUNTS)])
+        yield "  ".join([" " * wide, *(f"{count:>9}" for count in OUTCOMES)])
         for account in accounts:
             yield "  ".join([f"{_name(account):{wide}}", *(f"{count:>9,}" for count in _counts(account).values())])
+        if self.http:
+            yield f"Each has a page: {self.http}/devices, with any name and the admin token as password"
 
 
 def examine(settings: Settings) -> Examination:
@@ -82,7 +87,7 @@ def examine(settings: Settings) -> Examination:
         findings += _of_the_server(health, DataFolder(settings.data_dir))
     if ingest:
         findings += _of_the_messages(ingest.accounts)
-    return Examination(findings, ingest)
+    return Examination(findings, ingest, (health and health.http) or _of_the_api_apart(settings.data_dir))
 
 
 def _of_what_lies_here(settings: Settings) -> Iterator[Finding]:
@@ -159,9 +164,19 @@ def _of_the_server(health: Health, folder: DataFolder) -> Iterator[Finding]:
         yield Finding("bad", "inventory", f"{mistake}; the one before stays in use")
 
 
+def _of_the_api_apart(folder: Path) -> str | None:
+    """Where an `api` of its own serves on this data folder."""
+    if not DataFolder(folder).is_held(API_LOCK):
+        return None
+    try:
+        return str(json.loads((folder / API_READY).read_bytes())["http"])
+    except (OSError, ValueError, KeyError):
+        return None  # it is about to come up
+
+
 def _of_the_messages(accounts: Sequence[DeviceAccount]) -> Iterator[Finding]:
     """All devices together, and a line for each of which something did not come as it should."""
-    total = {count: sum(getattr(account, count) for account in accounts) for count in COUNTS}
+    total = {count: sum(getattr(account, count) for account in accounts) for count in OUTCOMES}
     yield Finding("bad" if total["lost"] else "good", "messages", _said(total))
     troubled = [account for account in accounts if any(getattr(account, count) for count in TROUBLES)]
     troubled.sort(key=lambda account: (-account.lost, -account.hole, -account.dead, _name(account)))
@@ -172,7 +187,7 @@ def _of_the_messages(accounts: Sequence[DeviceAccount]) -> Iterator[Finding]:
 
 
 def _counts(account: DeviceAccount) -> dict[str, int]:
-    return {count: getattr(account, count) for count in COUNTS}
+    return {count: getattr(account, count) for count in OUTCOMES}
 
 
 def _said(counts: Mapping[str, int]) -> str:

@@ -159,6 +159,8 @@ WORDS = {
     "api": "Open API",
     "footer": "Only what piles and stations say themselves; what is stale says so.",
     "not_found": "There is no such site",
+    "devices": "Devices",
+    "device": "device",
     "device_pile": "pile",
     "device_station": "station",
     "device_online": "online",

@@ -159,6 +159,8 @@ WORDS = {
     "api": "开放接口",
     "footer": "只说桩和驿站自己报告的情况，过时的会注明。",
     "not_found": "没有这个站点",
+    "devices": "设备",
+    "device": "设备",
     "device_pile": "充电桩",
     "device_station": "驿站",
     "device_online": "在线",

@@ -1,4 +1,4 @@
-"""Floor 4 · The page of a device, for staff: how it is, and what became of its messages."""
+"""Floor 4 · Pages of the devices, for staff: how they are, and what became of their messages."""
 
 from __future__ import annotations
 
@@ -10,12 +10,23 @@ from fastapi.responses import HTMLResponse
 from api.deps import Ctx, staff_at_a_browser
 from api.pages.render import render
 from api.pages.routes import Form, Say
+from api.pages.words import Speaker
 from api.routes.staff import device as one_device
-from api.schemas_staff import OneDevice
+from api.routes.staff import devices as all_devices
+from api.schemas_staff import Devices, OneDevice
+from ingest.accounts import OUTCOMES
 
 router = APIRouter(include_in_schema=False, dependencies=[Depends(staff_at_a_browser)])
 
-OUTCOMES = ("received", "duplicate", "hole", "dropped", "lost", "skewed", "dead")
+
+@router.get("/devices")
+def devices_page(ctx: Ctx, say: Say, form: Form, answer: Annotated[Devices, Depends(all_devices)]) -> HTMLResponse:
+    """The same facts as `/api/v1/devices`, each device leading to its page."""
+    body = render(
+        "devices.html",
+        say=say, asked=form, kept={}, path="/devices", answer=answer, outcomes=OUTCOMES, believed=ctx.board.believed,
+    )  # fmt: skip
+    return HTMLResponse(body, headers=_headers(say))
 
 
 @router.get("/devices/{site}/{device}")
@@ -27,4 +38,8 @@ def device_page(ctx: Ctx, say: Say, form: Form, answer: Annotated[OneDevice, Dep
         say=say, asked=form, kept={}, path=f"/devices/{name}", name=name, device=answer, outcomes=OUTCOMES,
         believed=ctx.board.believed,
     )  # fmt: skip
-    return HTMLResponse(body, headers={"Cache-Control": "no-store", "Content-Language": say.tag})
+    return HTMLResponse(body, headers=_headers(say))
+
+
+def _headers(say: Speaker) -> dict[str, str]:
+    return {"Cache-Control": "no-store", "Content-Language": say.tag}

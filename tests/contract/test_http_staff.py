@@ -349,6 +349,19 @@ def test_metrics_tell_accounts_spool_and_requests_but_no_position(api, street):
     assert "121.4" not in text
 
 
+def test_the_list_of_devices_is_for_staff_and_leads_to_the_page_of_each(api, street):
+    street.everything_free()
+    assert api.get("/devices").status_code == 401
+    who = ("me", api.app.state.ctx.admin_token)
+    answer = api.get("/devices?lang=en", auth=who)
+    assert answer.headers["cache-control"] == "no-store"
+    listed = re.findall(r'<a href="(/devices/[^"]+)">', answer.text)
+    assert len(listed) == len(api.get("/api/v1/devices", headers=STAFF).json()["items"])
+    assert "wait for the store: 7 messages" in answer.text
+    for page in listed:
+        assert 'href="/devices?lang=en"' in api.get(page, auth=who).text
+
+
 def test_a_device_s_page_is_for_staff_and_counts_its_messages(api, street):
     street.everything_free()
     path = "/devices/jn-01/pile-1?lang=en"

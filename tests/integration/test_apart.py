@@ -141,7 +141,9 @@ def test_the_doctor_counts_each_device_s_messages(pair):
     counted = pair.counted()
     assert counted.keys() - {"site", "device"} == pair.messages().keys()
     assert (counted["hole"], counted["duplicate"] >= 1) == (2, True)
-    assert f"{PILE} " in beside(pair.ingest, "doctor", "--devices")
+    table = beside(pair.ingest, "doctor", "--devices")
+    assert f"{PILE} " in table
+    assert f"{pair.api.http}/devices," in table
 
 
 def test_each_process_says_on_the_bus_that_it_is_there_and_that_it_is_gone(pair):
