@@ -13,7 +13,6 @@ from ruamel.yaml import YAML
 from typer.main import get_command
 
 from lunchong import cli
-from lunchong.ingest_process import IngestProcess
 from lunchong.settings import PREFIX, Said, apart, read
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -95,10 +94,15 @@ def test_what_its_parts_name_of_one_another_is_there(compose):
             else:
                 used.add(source)
     assert used == volumes
-    assert services["ingest"]["healthcheck"]["test"][-1] == f"/data/{IngestProcess.ready}"
     script, config, acl = services["mosquitto"]["command"][1:]
     assert (ROOT / "deploy/mosquitto" / Path(script).name).exists()
     assert f"include_dir {acl}" in (ROOT / "deploy/mosquitto" / Path(config).name).read_text(encoding="utf-8")
+
+
+def test_only_postgresql_needs_its_password(compose):
+    needing = {name for name, service in compose["services"].items() if "LEDGER_PASSWORD" in str(service)}
+    assert needing == {"postgresql"}
+    assert compose["services"]["postgresql"]["profiles"] == ["ledger"]
 
 
 def test_nothing_is_served_beyond_this_machine_unasked(compose):

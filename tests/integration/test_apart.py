@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 import urllib.request
 from contextlib import contextmanager, suppress
 from urllib.error import HTTPError
 
 import pytest
+from ruamel.yaml import YAML
 
 from tests import influx
 from tests.brokers import Client, Refused, until
-from tests.processes import Server, lunchong, lunchong_here
+from tests.processes import ROOT, Server, environment, lunchong, lunchong_here
 from tests.talking import PILE, TELEMETRY, beside, doctor, enrolled, let_in, message, own_mosquitto, ready, say, status
 
 PILE_URL = f"/api/v1/devices/{PILE}"
@@ -186,6 +189,22 @@ def test_the_api_is_honest_while_ingest_is_away_and_ingest_goes_on_where_it_was(
         now = pair.counted()
         assert (now["received"], now["lost"]) == (before["received"] + 1, before["lost"])
         assert now["duplicate"] > before["duplicate"]
+
+
+def test_the_healthcheck_of_the_compose_file_asks_the_process(pair):
+    services = YAML(typ="safe").load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))["services"]
+    kind, program, *asks = services["ingest"]["healthcheck"]["test"]
+    assert (kind, program) == ("CMD", "python")
+    asks = [argument.replace("'/data'", repr(str(pair.data))) for argument in asks]
+
+    def well():
+        return subprocess.run([sys.executable, *asks], env=environment(), capture_output=True, check=False).returncode
+
+    assert well() == 0
+    pair.ingest.kill()
+    assert well() != 0
+    pair.start_ingest()
+    assert well() == 0
 
 
 def test_an_ingest_that_is_stopped_keeps_nobody_waiting(pair):
