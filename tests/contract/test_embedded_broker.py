@@ -225,7 +225,7 @@ def test_with_tls_it_speaks_to_who_trusts_its_certificate_and_to_nobody_without(
             password=password_of(name),
             subscriptions=[("lunchong/v1/service/+", 1)],
             on_arrival=lambda _: None,
-                ca_file=ca_file,
+            ca_file=ca_file,
             pinned_cert=pinned_cert,
         )
         for n, (url, ca_file, pinned_cert) in enumerate(trusts)

@@ -9,6 +9,7 @@ import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -150,6 +151,10 @@ def unsafe(trace: Path) -> list[str]:
     return found
 
 
+def acked(device: Client, seq: int) -> bool:
+    return any(f"[1,{seq}]" in heard.payload for heard in device.heard)
+
+
 @pytest.mark.parametrize(
     ("tampered", "holds"),
     [("", True), (FORGETFUL_SPOOL, False), (FORGETFUL_MARK, False), (HASTY, False)],
@@ -164,7 +169,7 @@ def test_every_puback_and_ack_follows_the_sync_of_its_batch(nats: Nats, tmp_path
                 f' "connector": 1, "state": "available"}}'
             )
             device.publish(TOPIC, message)
-            until(lambda seq=seq: any(f"[1,{seq}]" in heard.payload for heard in device.heard), 60)
+            until(partial(acked, device, seq), 60)
     heard = [call for call in calls(tmp_path / "trace") if call.what == "receive" and b'"seq": ' in call.data]
     assert len(heard) >= MESSAGES
     assert (unsafe(tmp_path / "trace") == []) is holds
