@@ -22,6 +22,7 @@ import pytest
 from ingest.influx_setup import prepare
 from ingest.tied import tied
 from tests.brokers import free_port
+from tests.processes import end
 
 ROOT = Path(__file__).resolve().parents[1]
 ORG = "lunchong"
@@ -149,12 +150,7 @@ class Influxd:
 
     def _end(self, by: signal.Signals) -> None:
         if self._process is not None:
-            self._process.send_signal(by)
-            try:
-                self._process.wait(15)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
+            end(self._process, by)
             self._process = None
 
     def _answers(self) -> bool:

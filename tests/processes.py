@@ -63,6 +63,16 @@ def lunchong_here(*arguments: object, env: Mapping[str, str] | None = None) -> s
     return subprocess.CompletedProcess(argv, code, said.getvalue(), complained.getvalue())
 
 
+def end(process: subprocess.Popen[bytes], by: signal.Signals = signal.SIGTERM, within_s: float = 15.0) -> None:
+    """Ask a child to end, and make it where it does not."""
+    process.send_signal(by)
+    try:
+        process.wait(within_s)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
 def alive(pid: int) -> bool:
     """Whether a process runs; one that ended and was not yet asked for its code does not."""
     try:

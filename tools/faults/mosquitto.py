@@ -15,6 +15,7 @@ from ingest.assets import Inventory
 from ingest.credentials import mosquitto_files
 from ingest.enrolments import Enrolments, write_broker_files
 from ingest.tied import tied
+from tests.processes import end
 from tools.faults.outcome import until
 
 START_S = 20.0
@@ -58,19 +59,11 @@ class Mosquitto:
 
     def kill(self) -> None:
         """kill -9. What it had on disk is thrown away, as after a power cut."""
-        self._end(signal.SIGKILL)
+        end(self._process, signal.SIGKILL)
         self.memory.rename(self.memory.with_name(f"gone-{time.monotonic_ns()}"))
 
     def stop(self) -> None:
-        self._end(signal.SIGTERM)
-
-    def _end(self, by: signal.Signals) -> None:
-        self._process.send_signal(by)
-        try:
-            self._process.wait(15)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        end(self._process)
 
     def _listens(self) -> bool:
         with suppress(OSError), socket.create_connection(("127.0.0.1", self._port), timeout=1):
