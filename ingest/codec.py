@@ -79,7 +79,7 @@ def decode_telemetry(payload: bytes) -> tuple[list[Telemetry], list[Refused]]:
 def decode_together(payloads: list[bytes]) -> tuple[list[Telemetry], list[Refused]]:
     """The same of several payloads in their order, for less: what is good is read in one go, a payload a line."""
     lines = b"\n".join(payloads)
-    if lines.count(b"\n") == len(payloads) - 1 and len(max(payloads, key=len)) <= MAX_BYTES:
+    if lines.count(b"\n") == len(payloads) - 1 and len(max(payloads, key=len)) <= MAX_BYTES and _each_whole(payloads):
         try:
             read = _payload.decode_lines(lines)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
@@ -91,6 +91,13 @@ def decode_together(payloads: list[bytes]) -> tuple[list[Telemetry], list[Refuse
                 return messages, []
     each = list(map(decode_telemetry, payloads))
     return [message for good, _ in each for message in good], [bad for _, refused in each for bad in refused]
+
+
+def _each_whole(payloads: list[bytes]) -> bool:
+    """Whether no payload can go on in the next: what begins with a bracket goes on nothing that ended with one. Then as
+    many values as lines are one value a line."""
+    begin, end = {payload[:1] for payload in payloads}, {payload[-1:] for payload in payloads}
+    return begin <= {b"{", b"["} and end <= {b"}", b"]"}
 
 
 def _flat(read: list[Telemetry | list[Telemetry]]) -> list[Telemetry] | None:

@@ -49,7 +49,7 @@ class Draft:
         self._changed: dict[str, bool] = {}
         self._notices: list[SessionNotice] = []
         self.skewed: list[SkewMark] = []
-        self.revived: list[str] = []
+        self.revived: set[str] = set()
 
     @property
     def empty(self) -> bool:
@@ -122,10 +122,16 @@ class Draft:
             known = DeadSeen(digest, f"{now.service_ms:013d}-{digest.hex()[:12]}", now.service_ms, 0)
         known = DeadSeen(digest, known.id, known.first_ms, known.count + 1)
         self._dead_seen[digest] = self._dead_changes[digest] = known
+        self.revived.discard(known.id)
         self._dead[known.id] = DeadLetter(
             id=known.id, received_ms=known.first_ms, topic=topic, payload=refused.payload, reason=refused.reason,
             boot=refused.boot, seq=refused.seq, count=known.count,
         )  # fmt: skip
+
+    def revive(self, letter_id: str) -> None:
+        """A dead letter was taken after all."""
+        self._dead.pop(letter_id, None)
+        self.revived.add(letter_id)
 
     def drawn(self) -> Drawn:
         seen = [
@@ -135,7 +141,7 @@ class Draft:
         batch = Batch(
             spool="", no=0, pile=self.rows["pile"], station=self.rows["station"], event=self.rows["event"],
             sessions=list(self._sessions.values()), withdrawn=sorted(self._withdrawn), dead=list(self._dead.values()),
-            revived=self.revived, skewed=self.skewed,
+            revived=sorted(self.revived), skewed=self.skewed,
         )  # fmt: skip
         records = {name: encode_record(memory.record) for name, memory in self._touched.items()}
         commit = Commit(batch, seen, records, list(self._dead_changes.values()))

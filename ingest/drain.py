@@ -18,6 +18,7 @@ log = logging.getLogger(__name__)
 EVERY_S = 0.2
 """Small commits are written together: a transaction of the store costs more than a commit of the spool."""
 ROWS_AT_ONCE = 20_000
+ROW_BYTES = 128
 MOST_HELD_ROWS = 50_000
 """Batches are handed over in memory while the store keeps up; beyond, they are read from the spool again."""
 
@@ -37,6 +38,7 @@ class Drainer:
         self._spool, self._store, self._idle = spool, store, idle
         self._held: deque[Batch] = deque()
         self._held_rows = 0
+        self._jobs: deque[Callable[[], None]] = deque()
         self._lock = threading.Lock()
         self._woken = threading.Event()
         self._stopping = threading.Event()
@@ -45,6 +47,11 @@ class Drainer:
     def reach(self) -> None:
         """Ask the store how far it is. Raises StoreUnavailable."""
         self.reached_at = self.drained = self._store.drained(self._spool.id)
+
+    def ask(self, job: Callable[[], None]) -> None:
+        """Something to be done with the store on this thread, soon. Never blocks."""
+        self._jobs.append(job)
+        self._woken.set()
 
     def start(self) -> None:
         self._thread.start()
@@ -57,7 +64,7 @@ class Drainer:
 
     def give(self, batch: Batch) -> None:
         """A batch was committed. Never blocks."""
-        rows = _rows(batch)
+        rows = _weight(batch)
         with self._lock:
             if self._held_rows + rows <= MOST_HELD_ROWS and (not self._held or self._held[-1].no == batch.no - 1):
                 self._held.append(batch)
@@ -77,6 +84,8 @@ class Drainer:
                     self.unavailable = None
                 while batches := self._next():
                     self._write(batches)
+                    self._do_jobs()
+                self._do_jobs()
                 self._idle()
             except StoreUnavailable as away:
                 if self.unavailable is None:
@@ -92,13 +101,17 @@ class Drainer:
             if last_round:
                 return
 
+    def _do_jobs(self) -> None:
+        while self._jobs:
+            self._jobs.popleft()()
+
     def _write(self, batches: list[Batch]) -> None:
         self.refused += self._store.write(merged(batches))
         self.unavailable = None
         self.drained = batches[-1].no
         with self._lock:
             while self._held and self._held[0].no <= self.drained:
-                self._held_rows -= _rows(self._held.popleft())
+                self._held_rows -= _weight(self._held.popleft())
 
     def _next(self) -> list[Batch]:
         with self._lock:
@@ -107,7 +120,7 @@ class Drainer:
                 rows = 0
                 for batch in self._held:
                     batches.append(batch)
-                    rows += _rows(batch)
+                    rows += _weight(batch)
                     if rows >= ROWS_AT_ONCE:
                         break
         last_no = self._spool.last_no
@@ -117,12 +130,20 @@ class Drainer:
 
 
 def merged(batches: list[Batch]) -> Batch:
-    """Neighbouring batches as one under the last one's number; what a later one says of a session holds."""
+    """Neighbouring batches as one under the last one's number; what a later one says of a session or a letter holds."""
     if len(batches) == 1:
         return batches[0]
     sessions: dict[str, Session] = {}
     withdrawn: set[str] = set()
+    dead: dict[str, DeadLetter] = {}
+    revived: set[str] = set()
     for batch in batches:
+        for letter in batch.dead:
+            dead[letter.id] = letter
+            revived.discard(letter.id)
+        for taken in batch.revived:
+            dead.pop(taken, None)
+            revived.add(taken)
         for gone in batch.withdrawn:
             sessions.pop(gone, None)
             withdrawn.add(gone)
@@ -136,11 +157,13 @@ def merged(batches: list[Batch]) -> Batch:
         event=[row for batch in batches for row in batch.event],
         sessions=list(sessions.values()),
         withdrawn=sorted(withdrawn),
-        dead=list({dead.id: dead for batch in batches for dead in batch.dead}.values()),
-        revived=[letter for batch in batches for letter in batch.revived],
+        dead=list(dead.values()),
+        revived=sorted(revived),
         skewed=[mark for batch in batches for mark in batch.skewed],
     )
 
 
-def _rows(batch: Batch) -> int:
-    return len(batch.pile) + len(batch.station) + len(batch.event) + 1
+def _weight(batch: Batch) -> int:
+    """Rows, and what may be large as so many rows."""
+    large_bytes = sum([len(letter.payload) for letter in batch.dead])
+    return len(batch.pile) + len(batch.station) + len(batch.event) + 1 + large_bytes // ROW_BYTES

@@ -34,6 +34,7 @@ LAST_NS = 7_258_118_400_000_000_000
 """1970 up to 2200, in which all effective times lie."""
 
 _DIALECT = Dialect(header=True, delimiter=",", comment_prefix="#", annotations=[], date_time_format="RFC3339")
+csv.field_size_limit(16 * 1024 * 1024)  # a dead letter's payload comes in one field
 NOT_REACHED = (HTTPError, HTTPException, OSError)
 
 Param = str | int | float | bool | timedelta
@@ -139,6 +140,8 @@ class _Call:
             if error.status == 413:
                 raise TooLarge(f"{where} takes no body as large as that") from None
             raise StoreUnavailable(f"{where} {self._said(error)}", _retry_s(error)) from None
+        if isinstance(error, csv.Error):
+            raise StoreUnavailable(f"{where} gave an answer that cannot be read: {error}") from error
         if isinstance(error, NOT_REACHED):
             self._influx.check_open()
             raise StoreUnavailable(f"{where} does not answer: {said_by(error)}") from error

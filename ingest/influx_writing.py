@@ -18,6 +18,7 @@ from ingest.store import StoreUnavailable
 from ingest.topics import device_topic
 
 REFUSED = "store_refused"
+REFUSED_RETRY_S = 10.0
 
 _TOO_OLD = re.compile(r"violates a Retention Policy Lower Bound at ([0-9T:.-]+)Z")
 _COLUMNS = {"pile": PILE_COLUMNS, "station": STATION_COLUMNS, "event": EVENT_COLUMNS}
@@ -61,11 +62,24 @@ class UnderWay:
 def put(influx: Influx, bucket: str, lines: Sequence[str], sane: Callable[[], None]) -> list[Refusal]:
     """Write all lines but those that the server refuses by themselves. Raises StoreUnavailable.
 
-    `sane` writes something that was taken before; it is asked before lines are given up of which none was accepted,
-    since a server that refuses everything has another trouble than our lines.
+    `sane` writes something that was taken before; it is asked before lines are halved of which none was accepted, since
+    a server that refuses everything has another trouble than our lines.
     """
     refused: list[Refusal] = []
-    accepted = False
+    accepted = known_sane = False
+
+    def doubt() -> None:
+        """Before anything is halved or given up: does the server still take what it took?"""
+        nonlocal known_sane
+        if accepted or known_sane:
+            return
+        try:
+            sane()
+        except (PointRefused, TooLarge) as everything:
+            why = f"InfluxDB at {influx.url} refuses whatever is written: {everything}"
+            raise StoreUnavailable(why, retry_s=REFUSED_RETRY_S) from None
+        known_sane = True
+
     starts = reversed(range(0, len(lines), LINES_AT_ONCE))
     parts: list[Sequence[int]] = [range(start, min(start + LINES_AT_ONCE, len(lines))) for start in starts]
     while parts:
@@ -75,10 +89,12 @@ def put(influx: Influx, bucket: str, lines: Sequence[str], sane: Callable[[], No
             accepted = True
         except TooLarge as large:
             if len(part) == 1:
+                doubt()
                 refused.append(Refusal(part[0], str(large), None))
             else:
                 parts += [part[len(part) // 2 :], part[: len(part) // 2]]
         except PointRefused as bad:
+            doubt()
             old = _too_old(str(bad), lines, part)
             if old or len(part) == 1:
                 refused += [Refusal(index, str(bad), bad.at_ms) for index in old or part]
@@ -87,11 +103,6 @@ def put(influx: Influx, bucket: str, lines: Sequence[str], sane: Callable[[], No
                 parts += [rest] if rest else []
             else:
                 parts += [part[len(part) // 2 :], part[: len(part) // 2]]
-    if refused and not accepted:
-        try:
-            sane()
-        except (PointRefused, TooLarge) as everything:
-            raise StoreUnavailable(f"InfluxDB at {influx.url} refuses whatever is written: {everything}") from None
     return refused
 
 

@@ -21,6 +21,7 @@ SILENT_INTERVALS = 3
 SILENT_MIN_WALL_S = 2.0
 MOST_BOOTS = 64
 """Boots remembered by name; of older ones only the seqs that were seen."""
+MOST_PAST = 1_000
 
 
 class BootRecord(Struct):
@@ -77,6 +78,8 @@ class DeviceRecord(Struct):
     order: list[str] = []
     """Inside names of boots, oldest first."""
     boots: dict[str, BootRecord] = {}
+    past: dict[str, int] = {}
+    """Boots no longer known by name, of which the seqs are still kept: when the newest message of each came."""
     used_again: dict[str, str] = {}
     """From a boot's name on the wire to the inside name that it has now (`BOOT~2`)."""
     at_boot: str | None = None
@@ -193,8 +196,14 @@ class DeviceMemory(Struct):
         if len(self.record.order) > MOST_BOOTS:
             oldest = next(boot for boot in self.record.order if boot not in (name, self.record.at_boot))
             self.record.order.remove(oldest)
-            self.record.boots.pop(oldest, None)
+            if (gone := self.record.boots.pop(oldest, None)) is not None:
+                self.record.past[oldest] = gone.came_ms
         return record
+
+    def forgotten(self, before_ms: int) -> list[str]:
+        """Boots no longer known by name of which the seqs may go, too: old ones, and all but the newest of too many."""
+        past = sorted(self.record.past, key=self.record.past.__getitem__)
+        return [name for name in past if self.record.past[name] < before_ms or name in past[:-MOST_PAST]]
 
     def keep_latest(self, key: str, boot: str, at_ms: int, message: Telemetry) -> bool:
         """Take a message as the newest of its instrument unless a newer one is known. True if a state changed by it."""

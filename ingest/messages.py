@@ -77,6 +77,10 @@ class Climate(Message, frozen=True, kw_only=True, tag="climate"):
     co2_ppm: Air | None = None
 
 
+GroupName = Annotated[str, Meta(max_length=TEXT_LIMIT)]
+MOST_GROUPS = 64
+
+
 class Presence(Message, frozen=True, kw_only=True, tag="presence"):
     """People in a station, counted without keeping images. `entries` is a lifetime counter."""
 
@@ -84,7 +88,7 @@ class Presence(Message, frozen=True, kw_only=True, tag="presence"):
     seats_used: Count
     reading_seats_used: Count | None = None
     entries: Entries | None = None
-    groups: dict[str, Count] | None = None
+    groups: Annotated[dict[GroupName, Count], Meta(max_length=MOST_GROUPS)] | None = None
 
 
 class Outlets(Message, frozen=True, kw_only=True, tag="outlets"):

@@ -28,7 +28,7 @@ from ingest.ranges import Ranges
 from ingest.rows import instrument, reading, row, shift_of
 from ingest.runs import Speaker, speaker, take_run, unfit
 from ingest.sessions import Life, measured
-from ingest.skew import judge_message
+from ingest.skew import LATEST_MS, judge_message
 from ingest.spooling import DeadSeen, Kept
 from ingest.statuses import take_status
 from ingest.topics import device_topic, split_topic
@@ -36,6 +36,8 @@ from ingest.topics import device_topic, split_topic
 log = logging.getLogger(__name__)
 
 INTERNAL_ERROR = "internal_error"
+STORE_REFUSED = "store_refused"
+"""What the store refuses was received before: it counts once."""
 MOST_TOPICS = 20_000
 
 
@@ -106,6 +108,10 @@ class Pipeline:
                     del boots[name], memory.seen[name]
                     memory.record.order.remove(name)
                     self._draft.rewrite_seen(memory, name)
+            for name in memory.forgotten(before_ms):
+                del memory.record.past[name]
+                memory.seen.pop(name, None)
+                self._draft.rewrite_seen(memory, name)
 
     def use(self, inventory: Inventory) -> list[str]:
         """Go on with another inventory. Returns the names of the devices that left it."""
@@ -149,7 +155,7 @@ class Pipeline:
 
     def drop_letter(self, letter: DeadLetter) -> None:
         """Another letter of the same message was taken: this one goes."""
-        self._draft.revived.append(letter.id)
+        self._draft.revive(letter.id)
 
     def note_refused(self, letter: DeadLetter) -> None:
         """The store refused a message for good, after it was committed: its letter stands in the store."""
@@ -174,8 +180,16 @@ class Pipeline:
             return False
         memory = self._memory_with_lives(name, speaks.device)
         accounted = letter.seq is not None and letter.reason != "unknown_device"
-        self._take_message(memory, messages[0], to_ms(messages[0].ts), speaks.device, now, buried=accounted)
-        self._draft.revived.append(letter.id)
+        self._take_message(
+            memory,
+            messages[0],
+            to_ms(messages[0].ts),
+            speaks.device,
+            now,
+            buried=accounted,
+            counted=letter.reason == STORE_REFUSED,
+        )
+        self._draft.revive(letter.id)
         self._draft.touch(memory, urgent=True)
         return True
 
@@ -216,6 +230,7 @@ class Pipeline:
             memory.add_boot(boot, wire, len(memory.record.order))
             if again:
                 memory.record.used_again[wire] = boot
+            memory.record.boots[boot].reach(0, LATEST_MS)  # where its points stand was forgotten: anywhere
         self._draft.relearn(memory, boot, lo, hi)
 
     def review(self, now: Now) -> None:
@@ -311,7 +326,15 @@ class Pipeline:
         return speaks
 
     def _take_message(
-        self, memory: DeviceMemory, message: Telemetry, ts_ms: int, device: Device, now: Now, *, buried: bool = False
+        self,
+        memory: DeviceMemory,
+        message: Telemetry,
+        ts_ms: int,
+        device: Device,
+        now: Now,
+        *,
+        buried: bool = False,
+        counted: bool = False,
     ) -> bool:
         record = memory.record
         if message.seq == 1:
@@ -320,7 +343,7 @@ class Pipeline:
         if not self._draft.remember(memory, device.name, boot, message.boot, message.seq) and not buried:
             record.duplicates += 1
             return False
-        record.received += 1
+        record.received += not counted
         known.came_ms = now.service_ms
         effective_ms = ts_ms
         if self._judge_skew:
@@ -341,11 +364,15 @@ class Pipeline:
     def _bury(self, memory: DeviceMemory, topic: str, bad: Refused, now: Now) -> None:
         """A dead letter of a known device: where its seq can be read, it is accounted for and leaves no hole."""
         self._draft.bury(topic, bad, now)
-        memory.record.dead += 1
         if bad.boot is None or bad.seq is None:
+            memory.record.dead += 1
             return
         boot, _known = memory.boot(bad.boot)
         new = self._draft.remember(memory, memory.name, boot, bad.boot, bad.seq)
+        if new or bad.reason == INTERNAL_ERROR:
+            memory.record.dead += 1
+        else:
+            memory.record.duplicates += 1
         if memory.record.lives and (new or bad.reason == INTERNAL_ERROR):
             self._draft.keep_sessions(arrive(memory, boot, bad.seq, None))
 
@@ -360,6 +387,10 @@ class Pipeline:
             status = decode_status(payload)
         except BadPayload:
             self._draft.bury(topic, Refused("bad_status", payload), now)
+            if device is not None and live:
+                memory = self._memory_with_lives(name, device)
+                memory.record.dead += 1
+                self._draft.touch(memory)
             return
         if device is None:
             return

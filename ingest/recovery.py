@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from msgspec import convert
+from msgspec import Struct, convert
 
 from ingest.assets import Device
 from ingest.clock import Now
@@ -23,25 +23,43 @@ MOST_PENDING_ROWS = 50_000
 _SITE, _DEVICE, _CONNECTOR = (PILE_COLUMNS.index(name) for name in ("site", "device", "connector"))
 
 
-def mend_device(
-    memory: DeviceMemory, device: Device, store: TelemetryStore, spool: Spool, drained: int
-) -> list[Mended]:
-    """Derive a device's sessions again where its record asks for it. Raises StoreUnavailable."""
-    pending = list(all_pending(spool, drained))
+class Stored(Struct, frozen=True):
+    """What the store has of a pile since a time: sessions that ended since or are open, readings by connector."""
+
+    since_ms: int
+    sessions: list[Session]
+    readings: dict[int, list[Reading]]
+
+
+def look_back_to(memory: DeviceMemory) -> int:
+    """From when on the stored is wanted to derive a device's sessions again."""
+    return 0 if memory.unfilled else max(0, (memory.record.heard_ms or 0) - WINDOW_MS)
+
+
+def look_up(store: TelemetryStore, device: Device, since_ms: int) -> Stored:
+    """Raises StoreUnavailable."""
+    sessions = store.sessions_after(device.site, device.id, since_ms)
+    numbers = [spec.id for spec in device.connectors]
+    return Stored(since_ms, sessions, {no: store.readings(device.site, device.id, no, since_ms) for no in numbers})
+
+
+def mend_device(memory: DeviceMemory, device: Device, stored: Stored, pending: list[Batch]) -> list[Mended] | None:
+    """Derive a device's sessions again where its record asks for it, from what is stored and what is on its way there.
+
+    None where that does not go back far enough: then the whole history is wanted.
+    """
     record = memory.record
-    known: dict[str, Session] = {}
+    known = _sessions(stored.sessions, pending, device)
+    numbers = [spec.id for spec in device.connectors if spec.id in stored.readings]
+    if stored.since_ms > look_back_to(memory) or (
+        stored.since_ms and not all(_has_start(memory, known.values(), number) for number in numbers)
+    ):
+        return None
     readings: dict[int, list[Reading]] = {}
-    since_ms = 0 if memory.unfilled else max(0, (record.heard_ms or 0) - WINDOW_MS)
-    while True:
-        known = _sessions(store.sessions_after(device.site, device.id, since_ms), pending, device)
-        numbers = [spec.id for spec in device.connectors]
-        if since_ms == 0 or all(_has_start(memory, known.values(), number) for number in numbers):
-            break
-        since_ms = 0
     for number in numbers:
-        stored = {(r.boot, r.seq): r for r in store.readings(device.site, device.id, number, since_ms)}
-        stored.update({(r.boot, r.seq): r for r in _readings(pending, device, number)})
-        readings[number] = list(stored.values())
+        said = {(r.boot, r.seq): r for r in stored.readings[number]}
+        said.update({(r.boot, r.seq): r for r in _readings(pending, device, number)})
+        readings[number] = list(said.values())
     found: list[Mended] = []
     if record.mend_from is not None:
         for number in numbers:

@@ -28,10 +28,14 @@ CREATE TABLE IF NOT EXISTS batch
 CREATE TABLE IF NOT EXISTS seen
     (device TEXT, boot TEXT, lo INTEGER, hi INTEGER, PRIMARY KEY (device, boot, lo)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS device (name TEXT PRIMARY KEY, record BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS revived (letter TEXT PRIMARY KEY, no INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS dead_seen
     (digest BLOB PRIMARY KEY, id TEXT NOT NULL, first_ms INTEGER NOT NULL, count INTEGER NOT NULL) WITHOUT ROWID;
 """
 _MARK_BYTES = 128
+MOST_READ_BYTES = 16 * 1024 * 1024
+"""Of what waits, so much is read at a time: a few dead letters may be as large as thousands of rows."""
+_SUMS = "SELECT count(*), coalesce(sum(rows), 0), coalesce(sum(bytes), 0) FROM batch"
 LEAP = 1_000_000_000
 """Batches that no installation commits between two starts."""
 
@@ -73,6 +77,7 @@ class SqliteSpool:
         """What was acknowledged and was not in the file, until `record_damage`."""
         self._compare_with_mark()
         self._leapt_from: int | None = None
+        self._waiting = _Waiting(*self._db.execute(_SUMS).fetchone())
         self._mark = os.open(self._mark_path, os.O_RDWR | os.O_CREAT, 0o600)
         self._unmarked: tuple[Commit, Batch] | None = None
         self._keep_start()
@@ -155,10 +160,19 @@ class SqliteSpool:
                 "INSERT OR REPLACE INTO dead_seen VALUES (?, ?, ?, ?)",
                 [(dead.digest, dead.id, dead.first_ms, dead.count) for dead in commit.dead_seen],
             )
-            db.execute("DELETE FROM batch WHERE no <= ?", (min(drained, batch.no - 1),))
+            db.executemany("INSERT OR REPLACE INTO revived VALUES (?, ?)", [(id_, batch.no) for id_ in batch.revived])
+            gone = self._let_go(db, min(drained, batch.no - 1))
             self._put_meta("last_no", batch.no)
         self.last_no = batch.no
+        self._waiting = self._waiting.plus(1, rows, len(body)).minus(gone)
         return batch
+
+    def _let_go(self, db: sqlite3.Connection, drained: int) -> _Waiting:
+        gone = _Waiting(*db.execute(f"{_SUMS} WHERE no <= ?", (drained,)).fetchone())
+        if gone.batches:
+            db.execute("DELETE FROM batch WHERE no <= ?", (drained,))
+            db.execute("DELETE FROM revived WHERE no <= ?", (drained,))
+        return gone
 
     def _remember(self, commit: Commit) -> None:
         self._db.executemany(
@@ -172,7 +186,11 @@ class SqliteSpool:
 
     def forget(self, drained: int) -> None:
         with _said_as_full(self._path), self._db as db:
-            db.execute("DELETE FROM batch WHERE no <= ?", (drained,))
+            gone = self._let_go(db, drained)
+        self._waiting = self._waiting.minus(gone)
+
+    def revived(self) -> dict[str, int]:
+        return dict(self._db.execute("SELECT letter, no FROM revived"))
 
     def expire(self, dead_before_ms: int) -> None:
         with _said_as_full(self._path), self._db as db:
@@ -181,21 +199,22 @@ class SqliteSpool:
     def pending(self, after: int, most_rows: int) -> list[Batch]:
         found: list[bytes] = []
         with closing(sqlite3.connect(self._path, timeout=10)) as db, closing(db.cursor()) as cursor:
-            rows = 0
-            for size, body in cursor.execute("SELECT rows, body FROM batch WHERE no > ? ORDER BY no", (after,)):
-                found.append(body)
-                rows += size + 1
-                if rows >= most_rows:
+            rows = size = 0
+            for of_batch, body in cursor.execute("SELECT rows, body FROM batch WHERE no > ? ORDER BY no", (after,)):
+                found.append(zlib.decompress(body))
+                rows, size = rows + of_batch + 1, size + len(found[-1])
+                if rows >= most_rows or size >= MOST_READ_BYTES:
                     break
-        return [_batch.decode(zlib.decompress(body)) for body in found]
+        return [_batch.decode(body) for body in found]
 
     def size(self, drained: int) -> SpoolSize:
         with _said_as_full(self._path), closing(sqlite3.connect(self._path, timeout=10)) as db:
-            found = db.execute(
-                "SELECT count(*), coalesce(sum(rows), 0), coalesce(sum(bytes), 0), min(at_ms) FROM batch WHERE no > ?",
-                (drained,),
-            ).fetchone()
-        return SpoolSize(*found)
+            done = _Waiting(*db.execute(f"{_SUMS} WHERE no <= ?", (drained,)).fetchone())
+            oldest = db.execute("SELECT at_ms FROM batch WHERE no > ? ORDER BY no LIMIT 1", (drained,)).fetchone()
+            waiting = self._waiting.minus(done)
+        if oldest is None:
+            return SpoolSize(0, 0, 0, None)
+        return SpoolSize(max(1, waiting.batches), max(0, waiting.rows), max(0, waiting.bytes), oldest[0])
 
     def close(self) -> None:
         self._db.close()
@@ -211,6 +230,20 @@ class SqliteSpool:
     def _sync_mark(self) -> None:
         os.pwrite(self._mark, msgpack.encode(_Mark(self.id, self.last_no)).ljust(_MARK_BYTES, b"\n"), 0)
         os.fdatasync(self._mark)
+
+
+class _Waiting(Struct, frozen=True):
+    """How much stands in the table of batches, kept as it changes: counting it takes long when much waits."""
+
+    batches: int
+    rows: int
+    bytes: int
+
+    def plus(self, batches: int, rows: int, size: int) -> _Waiting:
+        return _Waiting(self.batches + batches, self.rows + rows, self.bytes + size)
+
+    def minus(self, other: _Waiting) -> _Waiting:
+        return _Waiting(self.batches - other.batches, self.rows - other.rows, self.bytes - other.bytes)
 
 
 class _Unreadable(Exception):

@@ -106,7 +106,11 @@ class Spool(Protocol):
         """Let go of batches that the store has, when no commit is due that would do it. Raises SpoolFull."""
 
     def pending(self, after: int, most_rows: int) -> list[Batch]:
-        """Committed batches with a number above `after`, in order, until they hold `most_rows`. From any thread."""
+        """Committed batches with a number above `after`, in order, until they hold `most_rows`, or fewer where they
+        are large. From any thread."""
+
+    def revived(self) -> dict[str, int]:
+        """Dead letters that were taken by batches not yet let go of, with the number of each one's batch."""
 
     def size(self, drained: int) -> SpoolSize:
         """What waits behind batch `drained`. From any thread. Raises SpoolFull."""

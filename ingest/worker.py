@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from contextlib import suppress
 
 from ingest.accounts import DeviceAccount, IngestStatus, account
 from ingest.assets import Inventory
@@ -17,10 +16,11 @@ from ingest.clock import Now
 from ingest.codec import encode
 from ingest.drain import Drainer
 from ingest.inbox import Inbox
+from ingest.mender import Mender
 from ingest.messages import ServiceNotice
 from ingest.mqtt import Arrival, Bus
 from ingest.pipeline import Pipeline
-from ingest.recovery import MOST_PENDING_ROWS, mend_device, recover
+from ingest.recovery import recover
 from ingest.retries import DeadLetterRetries
 from ingest.running import Clock, IngestSettings
 from ingest.spool import SqliteSpool
@@ -68,6 +68,7 @@ class IngestWorker:
         self._reach_store(now)
         self._wellbeing = Wellbeing(self._spool, self._drainer, clock, settings.version)
         self._retries = DeadLetterRetries(self._spool, store, self._drainer)
+        self._mender = Mender(self._drainer, self._spool, store)
         self._bus = Bus(
             settings.mqtt_url, client_id=settings.client_id, username=settings.username, password=settings.password,
             subscriptions=SUBSCRIPTIONS, on_arrival=self._receive, on_connect=self._connected,
@@ -82,7 +83,7 @@ class IngestWorker:
         self._stopping = False
         self._abandoned = False
         """A commit was given up at the end: nothing may be committed after it."""
-        self._careful_until_s = 0.0
+        self._careful_until_s = self._catch_up_due_s = 0.0
         self._reconnected = False
         self._connected_s = clock.mono_s()
         self._forgotten = self._drainer.drained
@@ -101,7 +102,8 @@ class IngestWorker:
         self._thread.join(STOP_S)
         self._bus.stop((service_topic("ingest"), OFFLINE, 1, True))
         self._drainer.stop(STOP_S)
-        self._spool.close()
+        if not self._thread.is_alive():
+            self._spool.close()
 
     @property
     def running(self) -> bool:
@@ -211,6 +213,7 @@ class IngestWorker:
             except Exception:
                 log.exception("ingest begins again from its spool, one message at a time")
                 self._inbox.clear()
+                self._mender.give_up()
                 self._pipeline = self._load(careful=True)
                 self._careful_until_s = mono_s + CAREFUL_S
                 self._bus.reconnect()
@@ -229,11 +232,11 @@ class IngestWorker:
         elif received:
             self._bus.acknowledge(received)
         if not self._caught_up:
-            self._catch_up_later()
+            self._catch_up_later(mono_s)
         self._retries.serve(self._pipeline, self._now(), lambda: self._commit([]))
         if mono_s >= self._mend_due_s:
             self._mend_due_s = mono_s + MEND_EVERY_S
-            self._mend()
+            self._mender.turn(self._pipeline, self._wellbeing.waiting_rows, mono_s)
         if self._reconnected:
             self._reconnected = False
             self._connected_s = mono_s
@@ -243,9 +246,15 @@ class IngestWorker:
             self._teller.tell_all(list(self._pipeline.devices))
         self._tell(mono_s)
 
-    def _catch_up_later(self) -> None:
-        with suppress(StoreUnavailable, SpoolFull):
+    def _catch_up_later(self, mono_s: float) -> None:
+        if mono_s < self._catch_up_due_s or self._drainer.unavailable is not None:
+            return
+        try:
             self._catch_up(self._now())
+        except StoreUnavailable as away:
+            self._catch_up_due_s = mono_s + away.retry_s
+        except SpoolFull:
+            self._catch_up_due_s = mono_s + FULL_RETRY_S
 
     def _take(self, mono_s: float) -> list[Arrival]:
         received = self._inbox.take()
@@ -261,7 +270,8 @@ class IngestWorker:
         drawn = self._pipeline.draw()
         while True:
             try:
-                batch = self._spool.commit(drawn.commit, self._drainer.drained, self._clock.service_ms())
+                drained = self._mender.forgettable(self._drainer.drained)
+                batch = self._spool.commit(drawn.commit, drained, self._clock.service_ms())
                 break
             except SpoolFull as full:
                 if self._stopping:
@@ -269,7 +279,7 @@ class IngestWorker:
                     return 0
                 self._wait_for_space(str(full))
         self._wellbeing.disk_took_it()
-        self._forgotten = self._drainer.drained
+        self._forgotten = drained
         self._bus.acknowledge(received)
         self._teller.after(drawn)
         self._drainer.give(batch)
@@ -283,28 +293,13 @@ class IngestWorker:
         time.sleep(FULL_RETRY_S)
         self._lock.acquire()
 
-    def _mend(self) -> None:
-        if self._wellbeing.waiting_rows > MOST_PENDING_ROWS:
-            return
-        for memory in self._pipeline.to_mend():
-            device = self._pipeline.device(memory.name)
-            if device is None:
-                continue
-            try:
-                found = mend_device(memory, device, self._store, self._spool, self._drainer.drained)
-            except StoreUnavailable:
-                return
-            self._pipeline.mended(memory, found)
-            if self._clock.mono_s() > self._mend_due_s:
-                return
-
     def _tell(self, mono_s: float) -> None:
         self._teller.turn(self._pipeline.devices, self._pipeline.device, mono_s, self._clock.service_ms())
         self._wellbeing.tell(lambda said: self._bus.publish(service_topic("ingest"), said, 1, True), mono_s)
 
     def _keep_house(self, mono_s: float) -> None:
         """What can wait: let go of what the store has, and of what is too old to be asked for."""
-        drained = self._drainer.drained
+        drained = self._mender.forgettable(self._drainer.drained)
         self._wellbeing.measure()
         try:
             if self._forgotten < drained == self._spool.last_no:

@@ -26,7 +26,7 @@ from ingest.facts import Reading, Session
 from ingest.memory import DeviceMemory
 from ingest.messages import Connector, KeptBoot, Meter, Status, Telemetry
 from ingest.pipeline import Pipeline
-from ingest.recovery import mend_device
+from ingest.recovery import look_back_to, look_up, mend_device
 from ingest.rows import reading as reading_of
 from ingest.sessions import Life, advance
 from ingest.spool import SqliteSpool
@@ -153,7 +153,12 @@ class Ingest:
 
     def mend(self) -> None:
         for memory in self.pipeline.to_mend():
-            found = mend_device(memory, PILE, self.store, self.spool, self.store.drained(self.spool.id))  # type: ignore[arg-type]
+            pending = self.spool.pending(self.store.drained(self.spool.id), 1_000_000)
+            since_ms = look_back_to(memory)
+            found = mend_device(memory, PILE, look_up(self.store, PILE, since_ms), pending)
+            if found is None:
+                found = mend_device(memory, PILE, look_up(self.store, PILE, 0), pending)
+            assert found is not None
             self.pipeline.mended(memory, found)
         self.commit()
 

@@ -38,6 +38,7 @@ def test_a_spool_that_was_set_back_learns_from_the_store_and_says_what_is_gone(r
     running.state_is(3, "available")
     running.state_is(4, "preparing")
     until(lambda: running.stored() == 4)
+    until(lambda: len(running.store.sessions().items) == 2)
     closed, open_now = running.store.sessions().items
     assert closed.ended_ms is not None
     assert open_now.open_seq == 4
