@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import uuid
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from msgspec.structs import replace
 
 from ingest.assets import ConnectorSpec, Device, Inventory, Name, Site
 from ingest.clock import ServiceClock, rfc3339
-from ingest.facts import Batch, DeadLetter, Row
+from ingest.facts import Batch, DeadLetter, Reading, Row
 from ingest.running import IngestSettings
 from ingest.store import StoreUnavailable
 from ingest.store_duckdb import DuckStore
@@ -30,6 +31,8 @@ class DistantStore(DuckStore):
 
     away = False
     refuses: int | None = None
+    hangs: threading.Event | None = None
+    """Whoever reads of the past waits for this."""
 
     def write(self, batch: Batch) -> list[DeadLetter]:
         self._reach()
@@ -37,6 +40,11 @@ class DistantStore(DuckStore):
         letters = [_letter(row) for row in bad]
         super().write(replace(batch, pile=[row for row in batch.pile if row not in bad], dead=[*batch.dead, *letters]))
         return letters
+
+    def readings(self, site: str, device: str, connector: int, since_ms: int) -> list[Reading]:
+        if self.hangs is not None:
+            self.hangs.wait(30)
+        return super().readings(site, device, connector, since_ms)
 
     def drained(self, spool: str) -> int:
         self._reach()

@@ -5,14 +5,14 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from ingest.drain import ROWS_AT_ONCE, Drainer
+from ingest.drain import ROWS_AT_ONCE, Drainer, merged
 from ingest.facts import Batch, DeadLetter
 from ingest.spool import SqliteSpool
 from ingest.spooling import Commit
 from ingest.store import StoreUnavailable
 from tests.brokers import until
 from tests.fake_store import FakeStore
-from tests.stores import NINE_MS, meter
+from tests.stores import NINE_MS, dead_letter, meter
 
 RETRY_S = 0.3
 
@@ -48,5 +48,27 @@ def test_a_store_that_asks_for_time_is_not_asked_again_before(tmp_path: Path) ->
     waits_s = [later - earlier for earlier, later in zip(store.asked_s[:3], store.asked_s[1:4], strict=True)]
     assert min(waits_s) >= RETRY_S
     assert len(store.rows) == seq - 1
+    drainer.stop(5.0)
+    spool.close()
+
+
+def test_a_letter_that_was_taken_after_it_came_again_is_gone_and_one_that_came_after_stays() -> None:
+    letter = dead_letter(NINE_MS)
+    came, taken = Batch(spool="a", no=1, dead=[letter]), Batch(spool="a", no=2, revived=[letter.id])
+    assert (merged([came, taken]).dead, merged([came, taken]).revived) == ([], [letter.id])
+    assert (merged([taken, came]).dead, merged([taken, came]).revived) == ([letter], [])
+
+
+def test_large_letters_fill_what_is_held_in_memory(tmp_path: Path) -> None:
+    spool, store = SqliteSpool(tmp_path, NINE_MS), BusyStore(refusals=0)
+    drainer = Drainer(spool, store, lambda: None)
+    letters = [dead_letter(NINE_MS + n, bytes([n]) * 250_000) for n in range(100)]
+    for letter in letters:
+        drainer.give(spool.commit(Commit(Batch(spool="", no=0, dead=[letter]), [], {}, []), 0, NINE_MS))
+    assert sum(len(letter.payload) for batch in drainer._held for letter in batch.dead) < 10_000_000
+    assert sum(len(letter.payload) for batch in spool.pending(0, 1_000_000) for letter in batch.dead) < 20_000_000
+    drainer.start()
+    until(lambda: drainer.drained == spool.last_no)
+    assert len(store.dead) == len(letters)
     drainer.stop(5.0)
     spool.close()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 from tests.brokers import until
@@ -86,6 +88,21 @@ def test_a_spool_set_back_while_the_store_was_away_says_so_when_it_comes(running
     running.meter(2, 11.0)  # said again: what was learned from the store knows it
     running.meter(4, 13.0)
     until(lambda: running.stored() == 4)
+
+
+def test_a_store_that_hangs_holds_up_no_acknowledgement(running: Running) -> None:
+    running.state_is(1, "charging")
+    running.meter(3, 12.0)  # 2 is missing: what waits beyond it is read again after a restart
+    until(lambda: running.stored() == 2)
+    running.store.hangs = threading.Event()
+    running.restart()
+    for seq in range(1, 6):
+        running.say(seq, device="station-1", kind="climate", indoor_c=20, indoor_rh_pct=50)
+    topic = "lunchong/v1/jn-01/station-1/ack"
+    until(lambda: any("[1,5]" in m.payload for m in running.reader.heard if m.topic == topic), 8)
+    running.store.hangs.set()
+    running.meter(2, 11.0)
+    until(lambda: running.stored() == 8)
 
 
 def test_a_message_that_the_store_refuses_counts_among_its_devices_dead(running: Running) -> None:

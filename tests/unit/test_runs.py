@@ -47,7 +47,7 @@ class Outcome:
 
     rows: list[tuple[object, ...]] = field(default_factory=list)
     sessions: dict[str, object] = field(default_factory=dict)
-    dead: dict[str, object] = field(default_factory=dict)
+    dead: dict[str, tuple[str, int, int | None]] = field(default_factory=dict)
     acks: dict[tuple[str, str], list[tuple[int, int]]] = field(default_factory=dict)
     records: dict[str, object] = field(default_factory=dict)
     skewed: list[object] = field(default_factory=list)
@@ -162,3 +162,65 @@ def test_connectors_that_are_numbered_anew_are_known_to_the_run():
     pipe.take([telemetry(PILE.name, meter(seq, connector=9)) for seq in (4, 5, 6)], Now(NOW_MS, 0.0))
     record = pipe.devices[PILE.name].record
     assert (record.received, record.lives[9].meter_kwh) == (6, 106.0)
+
+
+@pytest.mark.parametrize(
+    "payloads",
+    [
+        [b"", b"{M1} {M2}"],
+        [b"[{M1}", b",{M2}]"],
+        [b"[{M1}", b",{M2}]", b"{M3} {M4}"],
+        [b"{M1}\n{M2}", b""],
+        [b"[[{M1}]", b"]"],
+    ],
+)
+def test_payloads_that_are_whole_only_together_are_dead_letters(payloads):
+    made = {f"{{M{seq}}}".encode(): json.dumps(meter(seq)).encode() for seq in range(1, 5)}
+    said = [b"%b" % payload for payload in payloads]
+    for name, message in made.items():
+        said = [payload.replace(name, message) for payload in said]
+    topic = f"lunchong/v1/{PILE.name}/telemetry"
+    together = outcome([[(topic, payload, False) for payload in said]], careful=False)
+    singly = outcome([[(topic, payload, False) for payload in said]], careful=True)
+    assert together == singly
+    assert together.rows == []
+
+
+def test_a_refused_message_said_again_counts_as_a_duplicate():
+    pipe = Pipeline(INVENTORY, Kept([], [], []))
+    for _ in range(3):
+        pipe.take([telemetry(PILE.name, meter(1, connector=9))], Now(NOW_MS, 0.0))
+    record = pipe.devices[PILE.name].record
+    assert (record.dead, record.duplicates, record.received) == (1, 2, 0)
+
+
+def test_points_learned_again_after_damage_are_kept_apart_from_those_of_a_new_start():
+    before_it = [telemetry(PILE.name, meter(seq, 5_000 + seq)) for seq in (1, 2, 3)]
+    before = [row[0] for row in outcome([before_it], careful=False).rows]
+    pipe = Pipeline(INVENTORY, Kept([], [], []))
+    pipe.relearn(PILE.name, "boot-a", 1, 3)
+    pipe.take([telemetry(PILE.name, meter(seq, 5_000 + seq, boot="boot-b")) for seq in (1, 2, 3)], Now(NOW_MS, 0.0))
+    assert not set(before) & {row[0] for row in pipe.draw().commit.batch.pile}
+
+
+def test_what_was_seen_of_many_old_starts_is_let_go():
+    pipe = Pipeline(INVENTORY, Kept([], [], []))
+    for number in range(200):
+        pipe.take([telemetry(PILE.name, meter(1, boot=f"boot-{number}"))], Now(NOW_MS, 0.0))
+    memory = pipe.devices[PILE.name]
+    assert len(memory.seen) == 200
+    pipe.forget_old(NOW_MS + 1)
+    assert len(memory.seen) <= 64
+
+
+def test_no_more_groups_are_taken_than_a_station_has():
+    said = {"people": 3, "seats_used": 1, "groups": {"rider": 3}}
+    many = {f"group-{n}": 1 for n in range(65)}
+    messages = [
+        _message(1, NOW_MS, "boot-a", kind="presence", **said),
+        _message(2, NOW_MS, "boot-a", kind="presence", **said | {"groups": many}),
+        _message(3, NOW_MS, "boot-a", kind="presence", **said | {"groups": {"x" * 201: 1}}),
+    ]
+    found = outcome([[telemetry(STATION.name, message) for message in messages]], careful=False)
+    assert [row[5] for row in found.rows] == [1]
+    assert [reason for reason, _count, _seq in found.dead.values()] == ["bad_field:groups"] * 2
