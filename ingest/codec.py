@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import FieldInfo, fields
 
-from ingest.clock import EPOCH, LATEST
+from ingest.clock import EPOCH, LATEST, all_to_ms, to_ms
 from ingest.messages import (
     Ack,
     CommandResult,
@@ -25,6 +25,7 @@ from ingest.messages import (
 )
 
 MAX_MESSAGES = 500
+LATEST_MS = to_ms(LATEST)
 MAX_BYTES = 256 * 1024
 
 _payload = msgspec.json.Decoder(Telemetry | list[Telemetry])
@@ -76,8 +77,11 @@ def decode_telemetry(payload: bytes) -> tuple[list[Telemetry], list[Refused]]:
     return messages, []
 
 
-def decode_together(payloads: list[bytes]) -> tuple[list[Telemetry], list[Refused]]:
-    """The same of several payloads in their order, for less: what is good is read in one go, a payload a line."""
+def decode_together(payloads: list[bytes]) -> tuple[list[Telemetry], list[int], list[Refused]]:
+    """The same of several payloads in their order, for less: what is good is read in one go, a payload a line.
+
+    Returns the messages, what each one's `ts` is in milliseconds since 1970, and the refused ones.
+    """
     lines = b"\n".join(payloads)
     if lines.count(b"\n") == len(payloads) - 1 and len(max(payloads, key=len)) <= MAX_BYTES and _each_whole(payloads):
         try:
@@ -86,11 +90,13 @@ def decode_together(payloads: list[bytes]) -> tuple[list[Telemetry], list[Refuse
             read = []
         if len(read) == len(payloads):
             messages = _flat(read)
-            times = [message.ts for message in messages or ()] or [EPOCH]
-            if messages is not None and min(times) >= EPOCH and max(times) < LATEST:
-                return messages, []
+            times_ms = all_to_ms([message.ts for message in messages or ()])
+            if messages is not None and min(times_ms, default=0) >= 0 and max(times_ms, default=0) < LATEST_MS:
+                return messages, times_ms, []
     each = list(map(decode_telemetry, payloads))
-    return [message for good, _ in each for message in good], [bad for _, refused in each for bad in refused]
+    messages = [message for good, _ in each for message in good]
+    refused = [bad for _, some in each for bad in some]
+    return messages, all_to_ms([message.ts for message in messages]), refused
 
 
 def _each_whole(payloads: list[bytes]) -> bool:

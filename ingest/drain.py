@@ -19,7 +19,7 @@ EVERY_S = 0.2
 """Small commits are written together: a transaction of the store costs more than a commit of the spool."""
 ROWS_AT_ONCE = 20_000
 ROW_BYTES = 128
-MOST_HELD_ROWS = 50_000
+MOST_HELD_ROWS = 150_000
 """Batches are handed over in memory while the store keeps up; beyond, they are read from the spool again."""
 
 

@@ -22,9 +22,11 @@ PATIENCE_S = 10.0
 SETTINGS: dict[str, str | bool | int | float | list[str]] = {
     "memory_limit": "1GB",
     "preserve_insertion_order": False,
+    "checkpoint_threshold": "64MB",
     "autoinstall_known_extensions": False,
 }
-"""Bounded memory beside a broker and an API: what does not fit is sorted on disk, next to the file."""
+"""Bounded memory beside a broker and an API: what does not fit is sorted on disk, next to the file. A checkpoint holds
+writers up, so it does not come with every third batch."""
 
 _DEAD = (duckdb.FatalException, duckdb.InternalException)
 """After these the instance answers nothing any more."""

@@ -14,7 +14,7 @@ from msgspec import json, msgpack
 
 from ingest.assets import Device, Inventory
 from ingest.boots import first_hash_says_reused
-from ingest.clock import Now, all_to_ms, to_ms
+from ingest.clock import Now, to_ms
 from ingest.codec import BadPayload, Refused, decode_status, decode_telemetry, decode_together
 from ingest.conditions import count_again
 from ingest.draft import DAY_MS, Draft, Drawn
@@ -261,7 +261,7 @@ class Pipeline:
     def _take_telemetry(self, name: str, payloads: list[bytes], now: Now) -> None:
         if not payloads:
             return
-        messages, refused = decode_together(payloads)
+        messages, times_ms, refused = decode_together(payloads)
         speaks = self._speaker(name)
         topic = device_topic(name, "telemetry")
         if speaks is None:
@@ -272,7 +272,6 @@ class Pipeline:
                     self._draft.ack(name, bad.boot, bad.seq, bad.seq)
             return
         memory = self._memory_with_lives(name, speaks.device)
-        times_ms = all_to_ms([message.ts for message in messages])
         urgent = self._take_messages(memory, speaks, messages, times_ms, refused, now)
         for bad in refused:
             self._bury(memory, topic, bad, now)

@@ -6,6 +6,8 @@ of seqs, one look at the clock, the newest of each instrument. Where anything is
 
 from __future__ import annotations
 
+from typing import cast
+
 from msgspec import Struct
 
 from ingest.assets import Device
@@ -74,19 +76,23 @@ def take_run(
     derives = speaks.device.kind == "pile"
     if known is None or not _goes_on(memory, boot, lo, derives=derives):
         return None
-    newest = known.clock.newest
-    if not judge_skew:
-        end = _end(speaks, messages, times_ms, start, 0, LATEST_MS)
-    elif newest is None or known.clock.offsets:
-        return None
-    else:
-        end = _end(speaks, messages, times_ms, start, newest.ts_ms, now.service_ms + AHEAD_MS)
+    said_ms, latest_ms = 0, LATEST_MS
+    if judge_skew:
+        newest = known.clock.newest
+        if newest is None or known.clock.offsets:
+            return None
+        said_ms, latest_ms = newest.ts_ms, now.service_ms + AHEAD_MS
+    usual = start == 0 and _all_as_usual(speaks, messages, times_ms, said_ms, latest_ms)
+    end = len(messages) if usual else _end(speaks, messages, times_ms, start, said_ms, latest_ms)
     taken_ms = times_ms[start:end]
     if not taken_ms or not memory.apart(boot, min(taken_ms), max(taken_ms)):
         return None
     known.reach(min(taken_ms), max(taken_ms))
     run = Run(boot, wire, lo, messages[end - 1].seq, end)
-    _take(memory, run, messages[start:end], taken_ms, rows, known.shift, derives=derives)
+    if usual:
+        _take_meters(memory, run, cast(list[Meter], messages), taken_ms, rows["pile"], known.shift)
+    else:
+        _take(memory, run, messages[start:end], taken_ms, rows, known.shift, derives=derives)
     if derives:
         record.next_seq = run.hi + 1
     if judge_skew:
@@ -120,6 +126,47 @@ def _end(
     return len(messages)
 
 
+def _all_as_usual(
+    speaks: Speaker, messages: list[Telemetry], times_ms: list[int], said_ms: int, latest_ms: int
+) -> bool:
+    """Whether all are readings of meters and the run has no end before theirs: `_end`, for many at once."""
+    first = messages[0].seq
+    return (
+        {type(message) for message in messages} == {Meter}
+        and [message.seq for message in messages] == list(range(first, first + len(messages)))
+        and len({message.boot for message in messages}) == 1
+        and {message.connector for message in messages} <= speaks.connectors  # type: ignore[union-attr]
+        and times_ms == sorted(times_ms)
+        and times_ms[0] >= said_ms - JUMP_MS
+        and times_ms[-1] <= latest_ms
+    )
+
+
+def _take_meters(
+    memory: DeviceMemory, run: Run, messages: list[Meter], times_ms: list[int], pile: list[Row], shift: int
+) -> None:
+    record, boot = memory.record, run.boot
+    site, device, lives = record.site, record.device, record.lives
+    pile += [
+        (
+            at_ms * NANOS + (message.seq + shift) % NANOS, site, device, "meter", boot, message.seq, at_ms, False,
+            message.connector, message.power_kw, message.energy_kwh, message.current_a, message.voltage_v,
+            message.temp_c, message.soc_pct, None, None, None, None, None,
+        )
+        for message, at_ms in zip(messages, times_ms, strict=True)
+    ]  # fmt: skip
+    newest = {message.connector: (message, at_ms) for message, at_ms in zip(messages, times_ms, strict=True)}
+    if any(lives[number].session is not None for number in newest):
+        for message, at_ms in zip(messages, times_ms, strict=True):
+            life = lives[message.connector]
+            session = advance_by_meter(life, message.power_kw, message.energy_kwh, at_ms)
+            if session is not None:
+                run.changed.append(session)
+    for number, (message, at_ms) in newest.items():
+        lives[number].meter_kwh = message.energy_kwh
+        memory.keep_latest(f"meter/{number}", boot, at_ms, message)
+
+
 def _take(
     memory: DeviceMemory,
     run: Run,
@@ -131,29 +178,13 @@ def _take(
     derives: bool,
 ) -> None:
     record, boot = memory.record, run.boot
-    site, device, lives = record.site, record.device, record.lives
-    keep = rows["pile"].append
-    meters: dict[int, tuple[int, Meter]] = {}
     for message, at_ms in zip(messages, times_ms, strict=True):
         if type(message) is Meter:
-            number, energy_kwh, power_kw = message.connector, message.energy_kwh, message.power_kw
-            keep((
-                at_ms * NANOS + (message.seq + shift) % NANOS, site, device, "meter", boot, message.seq, at_ms, False,
-                number, power_kw, energy_kwh, message.current_a, message.voltage_v,
-                message.temp_c, message.soc_pct, None, None, None, None, None,
-            ))  # fmt: skip
-            meters[number] = at_ms, message
-            life = lives[number]
-            if life.session is None:
-                life.meter_kwh = energy_kwh
-            elif (session := advance_by_meter(life, power_kw, energy_kwh, at_ms)) is not None:
-                run.changed.append(session)
-        else:
-            measurement, cells = row(message, site, device, boot, at_ms, at_ms, False, shift)
-            rows[measurement].append(cells)
-            run.urgent |= memory.keep_latest(instrument(message), boot, at_ms, message)
-            if derives and (said := reading(message, boot, at_ms)) is not None:
-                session = advance(lives[said.connector], site, device, said)
-                run.changed += [session] if session is not None else []
-    for number, (at_ms, meter) in meters.items():
-        memory.keep_latest(f"meter/{number}", boot, at_ms, meter)
+            _take_meters(memory, run, [message], [at_ms], rows["pile"], shift)
+            continue
+        measurement, cells = row(message, record.site, record.device, boot, at_ms, at_ms, False, shift)
+        rows[measurement].append(cells)
+        run.urgent |= memory.keep_latest(instrument(message), boot, at_ms, message)
+        if derives and (said := reading(message, boot, at_ms)) is not None:
+            session = advance(record.lives[said.connector], record.site, record.device, said)
+            run.changed += [session] if session is not None else []

@@ -36,6 +36,8 @@ _MARK_BYTES = 128
 MOST_READ_BYTES = 16 * 1024 * 1024
 """Of what waits, so much is read at a time: a few dead letters may be as large as thousands of rows."""
 _SUMS = "SELECT count(*), coalesce(sum(rows), 0), coalesce(sum(bytes), 0) FROM batch"
+WAL_PAGES = 4_000
+"""Every checkpoint syncs the database too, while a commit waits: not every few commits of a full load."""
 LEAP = 1_000_000_000
 """Batches that no installation commits between two starts."""
 
@@ -259,6 +261,7 @@ def _connect(path: Path) -> sqlite3.Connection:
     try:
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")
+        db.execute(f"PRAGMA wal_autocheckpoint = {WAL_PAGES}")
         whole = db.execute("PRAGMA quick_check(1)").fetchone() == ("ok",)
         if whole:
             db.executescript(_TABLES)
