@@ -62,10 +62,10 @@ def test_a_letter_that_was_taken_after_it_came_again_is_gone_and_one_that_came_a
 def test_large_letters_fill_what_is_held_in_memory(tmp_path: Path) -> None:
     spool, store = SqliteSpool(tmp_path, NINE_MS), BusyStore(refusals=0)
     drainer = Drainer(spool, store, lambda: None)
-    letters = [dead_letter(NINE_MS + n, bytes([n]) * 250_000) for n in range(100)]
+    letters = [dead_letter(NINE_MS + n, bytes([n]) * 250_000) for n in range(200)]
     for letter in letters:
         drainer.give(spool.commit(Commit(Batch(spool="", no=0, dead=[letter]), [], {}, []), 0, NINE_MS))
-    assert sum(len(letter.payload) for batch in drainer._held for letter in batch.dead) < 10_000_000
+    assert sum(len(letter.payload) for batch in drainer._held for letter in batch.dead) < 25_000_000
     assert sum(len(letter.payload) for batch in spool.pending(0, 1_000_000) for letter in batch.dead) < 20_000_000
     drainer.start()
     until(lambda: drainer.drained == spool.last_no)
