@@ -19,8 +19,9 @@ EVERY_S = 0.2
 """Small commits are written together: a transaction of the store costs more than a commit of the spool."""
 ROWS_AT_ONCE = 20_000
 ROW_BYTES = 128
-MOST_HELD_ROWS = 150_000
-"""Batches are handed over in memory while the store keeps up; beyond, they are read from the spool again."""
+MOST_HELD_ROWS = 100_000
+"""Batches are handed over in memory while the store keeps up; beyond, they are read from the spool again.
+That is some 100 MB."""
 
 
 class Drainer:
@@ -66,7 +67,8 @@ class Drainer:
         """A batch was committed. Never blocks."""
         rows = _weight(batch)
         with self._lock:
-            if self._held_rows + rows <= MOST_HELD_ROWS and (not self._held or self._held[-1].no == batch.no - 1):
+            follows = not self._held or self._held[-1].no == batch.no - 1
+            if self.unavailable is None and follows and self._held_rows + rows <= MOST_HELD_ROWS:
                 self._held.append(batch)
                 self._held_rows += rows
             held_rows = self._held_rows
@@ -91,6 +93,7 @@ class Drainer:
                 if self.unavailable is None:
                     log.warning("the store takes nothing, readings stay in the spool: %s", away)
                 self.unavailable = str(away)
+                self._hold_nothing()
                 if not last_round:  # what was committed meanwhile is no reason to ask again sooner
                     self._stopping.wait(away.retry_s)
             except Exception:
@@ -100,6 +103,12 @@ class Drainer:
                     self._stopping.wait(1.0)
             if last_round:
                 return
+
+    def _hold_nothing(self) -> None:
+        """What waits for a store that is away stands in the spool; in memory it would only take room."""
+        with self._lock:
+            self._held.clear()
+            self._held_rows = 0
 
     def _do_jobs(self) -> None:
         while self._jobs:

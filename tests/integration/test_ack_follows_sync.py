@@ -162,6 +162,8 @@ def acked(device: Client, seq: int) -> bool:
 )
 def test_every_puback_and_ack_follows_the_sync_of_its_batch(nats: Nats, tmp_path: Path, tampered: str, holds: bool):
     with traced(nats, tmp_path, tampered), Client(nats.url, "jn-01/+") as device:
+        device.subscribe("lunchong/v1/service/ingest")
+        until(lambda: any('"online":true' in heard.payload for heard in device.heard), 60)  # it listens from now on
         device.subscribe(f"lunchong/v1/{PILE.name}/ack")
         for seq in range(1, MESSAGES + 1):
             message = (

@@ -72,3 +72,18 @@ def test_large_letters_fill_what_is_held_in_memory(tmp_path: Path) -> None:
     assert len(store.dead) == len(letters)
     drainer.stop(5.0)
     spool.close()
+
+
+def test_nothing_is_held_in_memory_for_a_store_that_is_away(tmp_path: Path) -> None:
+    spool, store = SqliteSpool(tmp_path, NINE_MS), BusyStore(refusals=10**6)
+    drainer = Drainer(spool, store, lambda: None)
+    drainer.start()
+    drainer.give(spool.commit(commit(range(1, 1_000)), 0, NINE_MS))
+    until(lambda: drainer.unavailable is not None and not drainer._held)
+    drainer.give(spool.commit(commit(range(1_000, 2_000)), 0, NINE_MS))
+    assert not drainer._held
+    store.refusals = 0
+    until(lambda: drainer.drained == spool.last_no)
+    assert len(store.rows) == 1_999
+    drainer.stop(5.0)
+    spool.close()
