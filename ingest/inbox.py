@@ -27,6 +27,11 @@ class Inbox:
     def __bool__(self) -> bool:
         return bool(self._arrivals)
 
+    @property
+    def full(self) -> bool:
+        """Whether a commit's worth waits already."""
+        return self._bytes >= AT_ONCE_BYTES
+
     def put(self, arrival: Arrival) -> None:
         with self._lock:
             self._arrivals.append(arrival)

@@ -111,7 +111,7 @@ class Bus:
         self._held_no = 0
         self._in_flight: dict[int, Outbound] = {}
         self._last_mid = 0
-        self._hanging_up = False
+        self._hanging_up = self._waking = False
         self._stopping = threading.Event()
         self._flushed = threading.Event()
         self._thread: threading.Thread | None = None
@@ -194,6 +194,9 @@ class Bus:
                 self.unsent += 1
 
     def _wake(self) -> None:
+        if self._waking:
+            return
+        self._waking = True
         with suppress(OSError):  # full: it is awake already; closed: it has ended
             self._waker.send(b"\0")
 
@@ -239,6 +242,7 @@ class Bus:
             ready = dict(poll.poll(0 if reading and client.pending() else self._poll_ms))
             if wake in ready:
                 self._woken.recv(65_536)
+                self._waking = False  # before what was handed over is looked at
             if self._hanging_up:
                 self._hanging_up = False
                 return

@@ -33,6 +33,8 @@ from ingest.wellbeing import Wellbeing
 log = logging.getLogger(__name__)
 
 COMMIT_EVERY_S = 0.02
+COMMIT_MOST_S = 0.05
+"""A commit costs by the devices in it: where that is half the time, more messages wait for the next one."""
 TICK_S = 0.05
 REVIEW_EVERY_S = 1.0
 ROLL_UP_EVERY_S = 5.0
@@ -197,7 +199,9 @@ class IngestWorker:
             self._woken.clear()
             began_s = self._clock.mono_s()
             self._guarded_round(began_s)
-            rest_s = COMMIT_EVERY_S - (self._clock.mono_s() - began_s)
+            took_s = self._clock.mono_s() - began_s
+            every_s = COMMIT_EVERY_S if self._inbox.full else min(max(COMMIT_EVERY_S, 2 * took_s), COMMIT_MOST_S)
+            rest_s = every_s - took_s
             if rest_s > 0 and not self._stopping:
                 time.sleep(rest_s)
             if self._inbox:
