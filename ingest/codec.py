@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import FieldInfo, fields
 
-from ingest.clock import EPOCH, LATEST, all_to_ms, to_ms
+from ingest.clock import EPOCH, LATEST, all_to_ms
 from ingest.messages import (
     Ack,
     CommandResult,
@@ -23,9 +23,9 @@ from ingest.messages import (
     Status,
     Telemetry,
 )
+from ingest.skew import LATEST_MS
 
 MAX_MESSAGES = 500
-LATEST_MS = to_ms(LATEST)
 MAX_BYTES = 256 * 1024
 
 _payload = msgspec.json.Decoder(Telemetry | list[Telemetry])

@@ -23,7 +23,7 @@ from ingest.follow import arrive, settle
 from ingest.memory import DeviceMemory, DeviceRecord
 from ingest.mending import Mended
 from ingest.messages import Telemetry
-from ingest.packets import Publish
+from ingest.packets import MOST_TOPICS, Publish
 from ingest.ranges import Ranges
 from ingest.rows import instrument, reading, row, shift_of
 from ingest.runs import Speaker, speaker, take_run, unfit
@@ -38,7 +38,6 @@ log = logging.getLogger(__name__)
 INTERNAL_ERROR = "internal_error"
 STORE_REFUSED = "store_refused"
 """What the store refuses was received before: it counts once."""
-MOST_TOPICS = 20_000
 
 
 class Pipeline:
