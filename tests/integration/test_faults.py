@@ -176,8 +176,10 @@ def test_a_line_is_slowed_cut_and_silenced(echo):
             patient.settimeout(0.2)
             with pytest.raises(TimeoutError):
                 patient.recv(4)
+            leaves.sendall(bytes(1_000_000))  # more than a system keeps for a reader that does not read
             leaves.close()
             until(lambda: len(proxy.hung_up_s) == 1, 5.0, "who hung up is noticed")
+            assert proxy.lines == 1
             proxy.heal()
             patient.settimeout(5.0)
             assert patient.recv(4) == b"kept"

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 Mode = Literal["passing", "cut", "silent"]
 
 READ_BYTES = 256 * 1024
-MOST_HELD_BYTES = 4 * 1024 * 1024
+MOST_HELD_BYTES = 16 * 1024 * 1024
 LOOK_EVERY_S = 0.02
 
 
@@ -58,8 +58,8 @@ class TcpProxy:
 
     @property
     def lines(self) -> int:
-        """Connections that stand."""
-        return len(self._pairs)
+        """Connections whose client has not hung up."""
+        return sum(not pair.left for pair in self._pairs)
 
     def cut(self) -> None:
         self._turn("cut")
@@ -114,8 +114,7 @@ class TcpProxy:
         now_s = time.monotonic()
         for pair in list(self._pairs):
             if silent:
-                if ready.get(pair.client.fileno()):
-                    pair.left = True
+                if ready.get(pair.client.fileno()) and pair.hung_up(now_s):
                     self.hung_up_s.append(now_s)
             elif pair.left or not pair.pass_on(ready, now_s, self.delay_s):
                 pair.reset()
@@ -135,14 +134,24 @@ class _Pair:
         """The client hung up, and the server was not told."""
 
     def wanted(self, now_s: float, *, silent: bool) -> dict[socket.socket, int]:
-        """What to wait for. In silence only whether the client hangs up: its bytes stay where they are."""
-        if silent:
-            return {} if self.left else {self.client: select.POLLRDHUP}
+        """What to wait for. In silence only what the client sends, and whether it hangs up."""
         up, down = self.ways
+        if silent:
+            return {} if self.left else {self.client: up.wants_read() | select.POLLRDHUP}
         return {
             self.client: up.wants_read() | down.wants_write(now_s),
             self.server: down.wants_read() | up.wants_write(now_s),
         }
+
+    def hung_up(self, now_s: float) -> bool:
+        """Whether it did. What it sent before is taken in: behind bytes that nobody reads no end arrives."""
+        up = self.ways[0]
+        try:
+            up.read(now_s)
+        except OSError:
+            up.ended = True
+        self.left = up.ended
+        return self.left
 
     def next_due_s(self) -> float:
         return min((way.held[0][0] for way in self.ways if way.held), default=math.inf)
