@@ -31,7 +31,7 @@ def ingest_killed(asked: Asked) -> Outcome:
     outcome, rng = Outcome(), asked.rng
     with Stage(place_for(asked), asked.on) as stage:
         stage.own_broker()
-        server = stage.serve()
+        server = stage.ingest()
         street = loaded(stage, server, asked, 2_000, 200)
         for _ in range(asked.times):
             street.wait_for_acks(PATIENCE_S)
@@ -39,7 +39,7 @@ def ingest_killed(asked: Asked) -> Outcome:
             server.kill()
             time.sleep(0.2)  # what was on its way arrives
             before = street.acked_bytes()
-            server = stage.serve()
+            server = stage.ingest()
             street.wait_for_acks(PATIENCE_S, before)
             outcome.recovered(time.monotonic() - server.began_s, asked.pick(*ACKS_AGAIN_S))
         end_of_load(outcome, stage, server, street)
@@ -116,7 +116,7 @@ def ingest_stopped(asked: Asked) -> Outcome:
     outcome, stopped_s = Outcome(), asked.pick(60.0, 4.0)
     with Stage(place_for(asked), asked.on) as stage:
         stage.own_broker()
-        server = stage.serve()
+        server = stage.ingest()
         street = loaded(stage, server, asked, 1_000, 200)
         for _ in range(asked.times):
             street.wait_for_acks(PATIENCE_S)

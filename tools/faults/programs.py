@@ -1,4 +1,4 @@
-"""`lunchong serve` and `lunchong simulate` as processes of a stage: what they say, and how they are ended."""
+"""`lunchong serve`, `ingest` and `simulate` as processes of a stage: what they say, and how they are ended."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from urllib.request import urlopen
 import msgspec
 
 from lunchong.control import RemoteOffice
+from lunchong.errors import UserError
 from lunchong.office import Health
 from tools.faults.outcome import NotInTime, until
 
@@ -29,11 +30,11 @@ CATCH_UP_S, FEW_OPEN = 180.0, 3_000
 
 
 class Ready(msgspec.Struct):
-    """`ready.json` of a data folder."""
+    """`ready.json` of a data folder; `ready-ingest.json`, which has no `http`."""
 
     pid: int
-    http: str
     mqtt: str
+    http: str = ""
 
 
 class Figures(msgspec.Struct):
@@ -53,22 +54,25 @@ class Progress(msgspec.Struct):
 
 
 class Server:
-    """`lunchong serve` on the stage's data folder, ready to be used."""
+    """`lunchong serve`, or `ingest` alone, on the stage's data folder, ready to be used."""
 
-    def __init__(self, stage: Stage, options: tuple[str, ...]) -> None:
-        self.log = stage.folder / "serve.log"
+    def __init__(self, stage: Stage, options: tuple[str, ...], *, alone: bool = False) -> None:
+        program, ready = ("ingest", "ready-ingest.json") if alone else ("serve", "ready.json")
+        self.log = stage.folder / f"{program}.log"
         self._data = stage.seen
+        self._name = f"lunchong {program}"
         self.began_s = time.monotonic()
-        command = [*stage.prefix, sys.executable, "-m", "lunchong", "serve", "--data", str(stage.data), *options]
-        ready = stage.seen / "ready.json"
-        ready.unlink(missing_ok=True)
+        command = [*stage.prefix, sys.executable, "-m", "lunchong", program, "--data", str(stage.data), *options]
+        said = stage.seen / ready
+        said.unlink(missing_ok=True)
         self.process = stage.child(command, self.log, stage.settings)
         self.pid = self.process.pid
-        until(lambda: ready.exists() or self.process.poll() is not None, START_S, "lunchong serve starts")
+        until(lambda: said.exists() or self.process.poll() is not None, START_S, f"{self._name} starts")
         if self.process.poll() is not None:
-            raise NotInTime(f"lunchong serve ended: {self.log.read_text(encoding='utf-8')[-2_000:]}")
-        self.said = msgspec.json.decode(ready.read_bytes(), type=Ready)
-        until(lambda: _answers(f"{self.said.http}/readyz"), START_S, "lunchong serve is ready")
+            raise NotInTime(f"{self._name} ended: {self.log.read_text(encoding='utf-8')[-2_000:]}")
+        self.said = msgspec.json.decode(said.read_bytes(), type=Ready)
+        if not alone:
+            until(lambda: _answers(f"{self.said.http}/readyz"), START_S, f"{self._name} is ready")
 
     def metric(self, name: str, **labels: str) -> float:
         """The sum of a metric over all that carry these labels; no number while nobody answers."""
@@ -100,9 +104,14 @@ class Server:
 
     def finish(self) -> None:
         """Stop it in order, once the store has everything that was acknowledged."""
-        until(lambda: self.metric("lunchong_spool_rows") == 0, DRAIN_S, "the spool drains")
+        until(self._drained, DRAIN_S, "the spool drains")
         self.process.terminate()
-        until(lambda: self.process.poll() is not None, END_S, "lunchong serve ends")
+        until(lambda: self.process.poll() is not None, END_S, f"{self._name} ends")
+
+    def _drained(self) -> bool:
+        with suppress(UserError):  # too busy to answer
+            return self.health().spool_rows == 0
+        return False
 
 
 class Street:

@@ -100,7 +100,7 @@ class Stage:
         """What went on when a row could not go on: how each process is, and its last words."""
         for process in self._children:
             words = process.args if isinstance(process.args, list) else []
-            name = next((word for word in words if word in ("serve", "demo", "simulate")), None)
+            name = next((word for word in words if word in ("serve", "ingest", "demo", "simulate")), None)
             if name:
                 print(f"  {name} {'runs' if process.poll() is None else f'ended with {process.returncode}'}")
         for log in sorted(self.folder.glob("*.log")):
@@ -206,6 +206,14 @@ class Stage:
         """Leave the other devices of the place to the harness."""
         self.cast = self.folder / "cast.toml"
         self.cast.write_text(dump(inventory), encoding="utf-8")
+
+    def ingest(self) -> Server:
+        """The process that takes messages: of its own on production parts, all in one on embedded ones."""
+        if self.on == "embedded":
+            return self.serve()
+        self.mosquitto()
+        self.influxd()
+        return Server(self, (), alone=True)
 
     def serve(self, *options: str) -> Server:
         if self.on == "production":
