@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from fastapi import FastAPI
@@ -16,8 +17,10 @@ from api.app import create_app
 from api.board import Board
 from api.context import SHANGHAI, ApiContext
 from api.trouble import SqliteTroubleBook
+from ingest.accounts import DeviceAccount
 from ingest.assets import Compound, ConnectorSpec, Device, Inventory, Name, Section, Site, Window
 from ingest.clock import parse_rfc3339, rfc3339
+from ingest.messages import CommandResult
 from ingest.store_duckdb import DuckStore
 from ingest.workdays import is_workday
 
@@ -153,6 +156,36 @@ class Street:
     def client(self, folder: Path, **changes: Any) -> Iterator[TestClient]:
         with self.app(folder, **changes) as app:
             yield TestClient(app, client=("10.0.0.1", 50_000))
+
+
+class Devices:
+    """Answers commands as it is told to; a fake, and called so."""
+
+    def __init__(self, answer="accepted", reason=None):
+        self.sent = []
+        self.answer, self.reason = answer, reason
+
+    async def send(self, device, command, timeout_s):
+        self.sent.append((device, command))
+        return CommandResult(v=1, id=command.id, result=self.answer, reason=self.reason) if self.answer else None
+
+
+class Ingest:
+    """A fake view of ingest with one account."""
+
+    def __init__(self):
+        self.account = DeviceAccount(
+            site="jn-01", device="pile-1", received=100, duplicate=3, hole=1, dropped=2, lost=4, skewed=5, dead=6,
+            boots=1, online=True, heard_ms=NINE_MS,
+        )  # fmt: skip
+
+    def accounts(self):
+        return [self.account]
+
+    def status(self):
+        return SimpleNamespace(
+            accepting=True, conditions=[], spool_rows=7, spool_bytes=70, spool_age_s=1.5, complete_until_ms=NINE_MS
+        )
 
 
 def free(connector: int, **fields: Any) -> dict[str, Any]:

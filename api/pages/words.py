@@ -41,6 +41,12 @@ class Speaker:
     def amenity(self, name: str) -> str:
         return CATALOGUES[self.language].get(f"amenity_{name}", name.replace("_", " "))
 
+    def condition(self, code: str) -> str:
+        """What holds at a device; of a fault also the device's own code. One that has no words yet is said as it is."""
+        kind, _, own = code.partition(":")
+        key = f"condition_{kind}"
+        return self(key, **({"code": own} if own else {})) if key in CATALOGUES[self.language] else code
+
     def price(self, price: Price) -> str:
         """What energy costs now and until when, and the service fee or that it is not known."""
         clock = f"{self._local(self._service_ms):%H:%M}"

@@ -1,49 +1,14 @@
-"""What staff may ask and order, and what people at a pile report to them."""
+"""What staff may ask and order."""
 
 from __future__ import annotations
 
-import re
-from types import SimpleNamespace
-
 import pytest
 
-from api.ports import BookUnavailable
-from ingest.accounts import DeviceAccount
 from ingest.facts import Batch, Session
-from ingest.messages import CommandResult, SetLimit, Show, Stop
-from tests.boards import NINE_MS, STAFF, free
+from ingest.messages import SetLimit, Show, Stop
+from tests.boards import NINE_MS, STAFF, Devices, Ingest, free
 
 HOUR_MS = 3_600_000
-
-
-class Devices:
-    """Answers commands as it is told to; a fake, and called so."""
-
-    def __init__(self, answer="accepted", reason=None):
-        self.sent = []
-        self.answer, self.reason = answer, reason
-
-    async def send(self, device, command, timeout_s):
-        self.sent.append((device, command))
-        return CommandResult(v=1, id=command.id, result=self.answer, reason=self.reason) if self.answer else None
-
-
-class Ingest:
-    """A fake view of ingest with one account."""
-
-    def __init__(self):
-        self.account = DeviceAccount(
-            site="jn-01", device="pile-1", received=100, duplicate=3, hole=1, dropped=2, lost=4, skewed=5, dead=6,
-            boots=1, online=True, heard_ms=NINE_MS,
-        )  # fmt: skip
-
-    def accounts(self):
-        return [self.account]
-
-    def status(self):
-        return SimpleNamespace(
-            accepting=True, conditions=[], spool_rows=7, spool_bytes=70, spool_age_s=1.5, complete_until_ms=NINE_MS
-        )
 
 
 @pytest.fixture
@@ -232,90 +197,6 @@ def test_a_device_that_does_not_answer_is_said_to_be_silent(api, street, devices
     assert (answer.status_code, answer.json()["type"]) == (504, "/problems/device-silent")
 
 
-TROUBLE = {"connector": "jn-01/pile-1/1", "kind": "broken", "note": "枪头裂了"}
-
-
-def test_a_trouble_is_kept_for_staff_over_a_restart(street, tmp_path):
-    with street.client(tmp_path) as client:
-        assert client.post("/api/v1/trouble", json=TROUBLE).status_code == 201
-    with street.client(tmp_path) as client:
-        kept = client.get("/api/v1/trouble", headers=STAFF).json()
-    assert kept["total"] == 1
-    assert {name: kept["items"][0][name] for name in TROUBLE} == TROUBLE
-
-
-def test_a_trouble_that_was_seen_to_waits_no_more(api):
-    reported = api.post("/api/v1/trouble", json=TROUBLE).json()["id"]
-    assert api.delete(f"/api/v1/trouble/{reported}").status_code == 401
-    assert api.delete(f"/api/v1/trouble/{reported}", headers=STAFF).status_code == 204
-    assert api.get("/api/v1/trouble", headers=STAFF).json() == {"items": [], "total": 0}
-    assert api.delete(f"/api/v1/trouble/{reported}", headers=STAFF).json()["type"] == "/problems/unknown-trouble"
-
-
-@pytest.mark.parametrize("change", [{"kind": "ugly"}, {"note": "x" * 501}, {"name": "Li Lei"}, {"connector": 1}])
-def test_a_trouble_that_makes_no_sense_is_refused(api, change):
-    answer = api.post("/api/v1/trouble", json=TROUBLE | change)
-    assert (answer.status_code, answer.json()["type"]) == (422, "/problems/invalid")
-
-
-@pytest.mark.parametrize("connector", ["jn-01/pile-1/9", "jn-01", "", "st-01/station-1/1"])
-def test_a_trouble_at_no_connector_is_refused(api, connector):
-    answer = api.post("/api/v1/trouble", json=TROUBLE | {"connector": connector})
-    assert (answer.status_code, answer.json()["type"]) == (404, "/problems/unknown-connector")
-
-
-def test_one_address_cannot_flood_the_book(api, street):
-    codes = [api.post("/api/v1/trouble", json=TROUBLE).status_code for _ in range(6)]
-    assert codes == [201] * 5 + [429]
-    assert int(api.post("/api/v1/trouble", json=TROUBLE).headers["retry-after"]) > 0
-    street.passes(60)
-    assert api.post("/api/v1/trouble", json=TROUBLE).status_code == 201
-
-
-def test_behind_a_trusted_proxy_each_neighbour_is_counted_alone(street, tmp_path):
-    with street.client(tmp_path, trusted_proxies=("10.0.0.0/24",)) as client:
-        for _ in range(6):
-            last = client.post(
-                "/api/v1/trouble", json=TROUBLE, headers={"X-Forwarded-For": "6.6.6.6, 10.1.1.1, 10.0.0.9"}
-            )
-        assert last.status_code == 429
-        assert client.post("/api/v1/trouble", json=TROUBLE, headers={"X-Forwarded-For": "10.1.1.2"}).status_code == 201
-
-
-def test_an_address_cannot_be_made_up_without_a_trusted_proxy(api):
-    answers = [
-        api.post("/api/v1/trouble", json=TROUBLE, headers={"X-Forwarded-For": f"10.1.1.{n}"}).status_code
-        for n in range(6)
-    ]
-    assert answers[-1] == 429
-
-
-def test_a_trouble_that_cannot_be_kept_is_not_thanked_for(street, tmp_path):
-    class Full:
-        def add(self, trouble):
-            raise BookUnavailable("disk full")
-
-        def count(self):
-            return 0
-
-        def close(self): ...
-
-    with street.client(tmp_path, trouble=Full()) as client:
-        answer = client.post("/api/v1/trouble", json=TROUBLE)
-    assert (answer.status_code, answer.json()["type"]) == (503, "/problems/not-ready")
-
-
-def test_a_huge_body_is_refused(api):
-    answer = api.post("/api/v1/trouble", content=b"x" * 70_000, headers={"Content-Type": "application/json"})
-    assert (answer.status_code, answer.json()["type"]) == (413, "/problems/too-large")
-
-
-@pytest.mark.parametrize("body", [b"\xff\xfe{", b"[" * 30_000, b"9" * 60_000])
-def test_a_body_that_cannot_be_read_is_a_problem_of_the_stable_kind(api, body):
-    answer = api.post("/api/v1/trouble", content=body, headers={"Content-Type": "application/json"})
-    assert (answer.status_code, answer.json()["type"]) == (422, "/problems/invalid")
-
-
 def test_ready_only_when_bus_ingest_and_store_are_there(api, street):
     assert api.get("/healthz").json()["status"] == "ok"
     assert api.get("/readyz").status_code == 200
@@ -347,33 +228,3 @@ def test_metrics_tell_accounts_spool_and_requests_but_no_position(api, street):
     assert 'lunchong_http_requests_total{method="GET",route="/api/v1/availability",status="200"} 1.0' in text
     assert 'lunchong_connectors{condition="available"} 3.0' in text
     assert "121.4" not in text
-
-
-def test_the_list_of_devices_is_for_staff_and_leads_to_the_page_of_each(api, street):
-    street.everything_free()
-    assert api.get("/devices").status_code == 401
-    who = ("me", api.app.state.ctx.admin_token)
-    answer = api.get("/devices?lang=en", auth=who)
-    assert answer.headers["cache-control"] == "no-store"
-    listed = re.findall(r'<a href="(/devices/[^"]+)">', answer.text)
-    assert len(listed) == len(api.get("/api/v1/devices", headers=STAFF).json()["items"])
-    assert "wait for the store: 7 messages" in answer.text
-    for page in listed:
-        assert 'href="/devices?lang=en"' in api.get(page, auth=who).text
-
-
-def test_a_device_s_page_is_for_staff_and_counts_its_messages(api, street):
-    street.everything_free()
-    path = "/devices/jn-01/pile-1?lang=en"
-    for wrong in (None, ("me", "a guess")):
-        answer = api.get(path, auth=wrong)
-        assert answer.status_code == 401
-        assert answer.headers["www-authenticate"].startswith("Basic ")
-    answer = api.get(path, auth=("me", api.app.state.ctx.admin_token))
-    assert answer.headers["cache-control"] == "no-store"
-    shown = dict(re.findall(r'<th scope="row">([^<]*)</th><td class="number">([^<]*)</td>', answer.text))
-    assert (shown["lost"], shown["missing, may still come"]) == ("4", "1")
-    assert {"received", "duplicate", "dropped by the device", "from a wrong clock", "dead letters"} < shown.keys()
-    assert "wait for the store: 7 messages" in answer.text
-    assert api.get("/api/v1/devices/jn-01/pile-1", headers=STAFF).json()["spool"]["rows"] == 7
-    assert api.get("/devices/jn-01/nobody", auth=("me", api.app.state.ctx.admin_token)).status_code == 404
