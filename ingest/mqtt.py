@@ -235,6 +235,7 @@ class Bus:
         sock = client.socket()
         assert sock is not None
         line, wake = sock.fileno(), self._woken.fileno()
+        self._hanging_up = False  # what was wanted before this connection, it is
         poll.register(wake, select.POLLIN)
         while True:
             reading, writing = 0 if self._holding else select.POLLIN, select.POLLOUT if client.want_write() else 0
@@ -255,10 +256,18 @@ class Bus:
             self._send_out()
             if client.want_write() and client.loop_write():
                 return
-            if client.loop_misc() or client.socket() is None:
+            if (not self.connected and self._ignored()) or client.loop_misc() or client.socket() is None:
                 return
             if self._stopping.is_set() and self._leave():
                 return
+
+    def _ignored(self) -> bool:
+        """Whether the broker has left unanswered for too long what a connection begins with."""
+        if not self._client.unanswered():
+            return False
+        asked = "our subscriptions" if self._client.is_connected() else "our greeting"
+        self._failed(f"the broker does not answer {asked}")
+        return True
 
     def _leave(self) -> bool:
         if self.connected and not self._flushed.is_set():

@@ -21,6 +21,7 @@ _LARGEST_PACKET_BYTES = 2 * 1024 * 1024
 _CONNECT_S = 5.0
 _SILENT_KEEPALIVES = 1.9
 """A broker answers a ping, which goes out after one keep-alive; paho itself waits two and a look or two."""
+_PINGRESP = b"\xd0\0"
 
 
 class Connection(paho.Client):
@@ -44,7 +45,7 @@ class Connection(paho.Client):
         self._deliver = deliver
         self._arrived = arrived
         self._buffer = PacketBuffer(_LARGEST_PACKET_BYTES)
-        self._heard_s = 0.0
+        self._heard_s = self._answered_s = 0.0
         self.connect_timeout = _CONNECT_S
 
     def aim(self, url: str, keepalive_s: int, ca_file: Path | None, pinned_cert: Path | None) -> None:
@@ -58,7 +59,9 @@ class Connection(paho.Client):
     def reconnect(self) -> MQTTErrorCode:
         self._buffer = PacketBuffer(_LARGEST_PACKET_BYTES)
         self._heard_s = paho.time_func()
-        return super().reconnect()
+        code = super().reconnect()
+        self._answered_s = paho.time_func()
+        return code
 
     def loop_misc(self) -> MQTTErrorCode:
         """As paho's, and a broker that fell silent is left before twice the keep-alive is over."""
@@ -83,8 +86,14 @@ class Connection(paho.Client):
 
     def excuse_silence(self) -> None:
         """Nothing is read now by our own choice: that the broker's answers are not heard is no sign that it is gone."""
-        self._last_bytes_received = self._heard_s = paho.time_func()
+        self._last_bytes_received = self._heard_s = self._answered_s = paho.time_func()
         self._ping_t = 0
+        if not self.is_connected():  # no ping goes out yet, and paho would hang up a keep-alive after its greeting
+            self._last_msg_out = self._heard_s
+
+    def unanswered(self) -> bool:
+        """Whether a whole keep-alive brought nothing, or nothing but answers to pings."""
+        return paho.time_func() - self._answered_s >= self._keepalive
 
     def pending(self) -> bool:
         """Whether TLS holds bytes that the socket will not announce."""
@@ -103,6 +112,8 @@ class Connection(paho.Client):
         if not data:
             return self._loop_rc_handle(MQTTErrorCode.MQTT_ERR_CONN_LOST)
         self._last_bytes_received = self._heard_s = paho.time_func()
+        if data != _PINGRESP:
+            self._answered_s = self._heard_s
         try:
             return self._take(self._buffer.feed(data))
         except MalformedPacket as error:
