@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import logging
 import select
-import socket
 import threading
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from pathlib import Path
 
 import paho.mqtt.client as paho
@@ -16,8 +13,10 @@ from msgspec import Struct
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from ingest.packets import Publish, PublishReader, pubacks, publish
+from ingest.outbox import Outbound, Outbox
+from ingest.packets import Publish, PublishReader, pubacks
 from ingest.paho_connection import Connection
+from ingest.waker import Waker
 
 log = logging.getLogger(__name__)
 
@@ -25,8 +24,6 @@ _POLL_MS = 1_000
 _LOOKS_A_KEEPALIVE = 4
 _BACKOFF_S = (1.0, 10.0)
 """NATS holds a client id back that comes again within a second."""
-_OUT_LIMIT = 10_000
-"""QoS 1 publishes on their way, and as many kept while offline."""
 
 
 class Arrival(Struct, frozen=True):
@@ -59,13 +56,6 @@ def one_by_one(handle: Callable[[Inbound], None]) -> Callable[[Arrival], None]:
     return arrived
 
 
-class Outbound(Struct, frozen=True):
-    topic: str
-    payload: bytes
-    qos: int
-    retain: bool
-
-
 class Bus:
     """A connection that is kept, with a network thread of its own, from `start` to `stop`.
 
@@ -93,38 +83,39 @@ class Bus:
         ca_file: Path | None = None,
         pinned_cert: Path | None = None,
     ) -> None:
-        self.connected = False
         self.connection = 0
         self.last_error = ""
         self.refused_filters: frozenset[str] = frozenset()
-        self.unsent = 0
-        """QoS 1 messages given up because the broker was away for too long."""
         self._subscriptions = list(subscriptions)
         self._on_arrival, self._on_connect, self._on_disconnect = on_arrival, on_connect, on_disconnect
         self._reader = PublishReader()
         self._holding = False
         self._poll_ms = min(_POLL_MS, keepalive_s * 1_000 // _LOOKS_A_KEEPALIVE)
         self._manual_ack = manual_ack
-        self._lock = threading.Lock()
-        self._out: deque[Outbound | tuple[int, bytes]] = deque()
-        self._held: dict[str | int, Outbound] = {}
-        self._held_no = 0
-        self._in_flight: dict[int, Outbound] = {}
-        self._last_mid = 0
-        self._hanging_up = self._waking = False
+        self._outbox = Outbox()
+        self._hanging_up = False
         self._stopping = threading.Event()
         self._flushed = threading.Event()
         self._thread: threading.Thread | None = None
-        self._waker, self._woken = socket.socketpair()
-        self._waker.setblocking(False)
-        self._woken.setblocking(False)
-        self._client = Connection(client_id, clean_session=not persistent, deliver=self._deliver, arrived=self._arrived)
+        self._waker = Waker()
+        self._client = Connection(
+            client_id, clean_session=not persistent, deliver=self._deliver, arrived=self._outbox.arrived
+        )
         self._client.username_pw_set(username, password)
         if will:
             self._client.will_set(will[0], will[1], will[2], will[3])
         self._client.aim(url, keepalive_s, ca_file, pinned_cert)
         self._client.on_connect = self._connack
         self._client.on_subscribe = self._suback
+
+    @property
+    def connected(self) -> bool:
+        return self._outbox.connected
+
+    @property
+    def unsent(self) -> int:
+        """QoS 1 messages given up because the broker was away for too long."""
+        return self._outbox.unsent
 
     def start(self) -> None:
         self._thread = threading.Thread(target=self._run, name="bus", daemon=True)
@@ -135,16 +126,15 @@ class Bus:
         if last:
             self.publish(*last)
         self._stopping.set()
-        self._wake()
+        self._waker.wake()
         if self._thread:
             if self.connected:
                 self._flushed.wait(within_s)
             self._flushed.set()
-            self._wake()
+            self._waker.wake()
             self._thread.join()
             self._thread = None
         self._waker.close()
-        self._woken.close()
 
     def publish(self, topic: str, payload: bytes, qos: int = 0, retain: bool = False) -> None:
         """Hand a message over; never blocks, from any thread, in the order of the calls.
@@ -154,51 +144,28 @@ class Bus:
         """
         if qos not in (0, 1):
             raise ValueError(f"QoS {qos} is not spoken here")
-        message = Outbound(topic, payload, qos, retain)
-        with self._lock:
-            if self.connected:
-                self._out.append(message)
-            elif qos:
-                self._hold(message)
-        self._wake()
+        self._outbox.put(Outbound(topic, payload, qos, retain))
+        if not self._waker.awake:
+            self._waker.wake()
 
     def acknowledge(self, arrivals: Iterable[Arrival]) -> None:
         """Tell the broker that these need not come again; those of an older connection are skipped."""
         now = self.connection
         packets = b"".join([pubacks(one.packet_ids) for one in arrivals if one.connection == now])
         if packets:
-            with self._lock:
-                self._out.append((now, packets))
-            self._wake()
+            self._outbox.put_packets(packets, now)
+            self._waker.wake()
 
     def hold(self, holding: bool) -> None:
         """Read nothing more until told otherwise: the broker waits, its messages take no memory here."""
         if holding != self._holding:
             self._holding = holding
-            self._wake()
+            self._waker.wake()
 
     def reconnect(self) -> None:
         """Hang up and connect again: what was not acknowledged is sent again."""
         self._hanging_up = True
-        self._wake()
-
-    def _hold(self, message: Outbound) -> None:
-        self._held_no += 1
-        key = message.topic if message.retain else self._held_no
-        self._held.pop(key, None)
-        self._held[key] = message
-        if len(self._held) > _OUT_LIMIT:
-            oldest = next((key for key in self._held if isinstance(key, int)), None)
-            if oldest is not None:
-                del self._held[oldest]
-                self.unsent += 1
-
-    def _wake(self) -> None:
-        if self._waking:
-            return
-        self._waking = True
-        with suppress(OSError):  # full: it is awake already; closed: it has ended
-            self._waker.send(b"\0")
+        self._waker.wake()
 
     def _run(self) -> None:
         delay_s = _BACKOFF_S[0]
@@ -218,13 +185,7 @@ class Bus:
             self._failed(f"cannot reach the broker: {error}")
         except Exception:
             log.exception("the line to the broker broke")
-        with self._lock:
-            stood, self.connected = self.connected, False
-            for left in [*self._in_flight.values(), *self._out]:
-                if isinstance(left, Outbound) and left.qos:
-                    self._hold(left)
-            self._in_flight.clear()
-            self._out.clear()
+        stood = self._outbox.fall()
         self._client.hang_up()
         if stood and not self._stopping.is_set():
             self._tell(self._on_disconnect)
@@ -234,7 +195,7 @@ class Bus:
         client, poll = self._client, select.poll()
         sock = client.socket()
         assert sock is not None
-        line, wake = sock.fileno(), self._woken.fileno()
+        line, wake = sock.fileno(), self._waker.fileno()
         self._hanging_up = False  # what was wanted before this connection, it is
         poll.register(wake, select.POLLIN)
         while True:
@@ -242,8 +203,7 @@ class Bus:
             poll.register(line, reading | writing)
             ready = dict(poll.poll(0 if reading and client.pending() else self._poll_ms))
             if wake in ready:
-                self._woken.recv(65_536)
-                self._waking = False  # before what was handed over is looked at
+                self._waker.rest()
             if self._hanging_up:
                 self._hanging_up = False
                 return
@@ -253,10 +213,11 @@ class Bus:
                 client.excuse_silence()
             elif (ready.get(line, 0) & ~select.POLLOUT or client.pending()) and client.loop_read():
                 return
-            self._send_out()
+            if said := self._outbox.take(self.connection):
+                client.write(said)
             if client.want_write() and client.loop_write():
                 return
-            if (not self.connected and self._ignored()) or client.loop_misc() or client.socket() is None:
+            if (not self._outbox.connected and self._ignored()) or client.loop_misc() or client.socket() is None:
                 return
             if self._stopping.is_set() and self._leave():
                 return
@@ -271,36 +232,12 @@ class Bus:
 
     def _leave(self) -> bool:
         if self.connected and not self._flushed.is_set():
-            if self._out or self._in_flight or self._client.want_write():
+            if self._outbox.on_its_way or self._client.want_write():
                 return False
             self._flushed.set()
         self._client.disconnect()
         self._client.loop_write()
         return True
-
-    def _send_out(self) -> None:
-        """Write what was handed over, as one piece."""
-        raw: list[bytes] = []
-        while self._out and len(self._in_flight) < _OUT_LIMIT:
-            item = self._out.popleft()
-            if isinstance(item, Outbound):
-                mid = self._new_mid(item) if item.qos else 0
-                raw.append(publish(item.topic, item.payload, retain=item.retain, packet_id=mid))
-            elif item[0] == self.connection:
-                raw.append(item[1])
-        if raw:
-            self._client.write(b"".join(raw))
-
-    def _new_mid(self, message: Outbound) -> int:
-        mid = self._last_mid % 65_535 + 1
-        while mid in self._in_flight:
-            mid = mid % 65_535 + 1
-        self._last_mid = mid
-        self._in_flight[mid] = message
-        return mid
-
-    def _arrived(self, mid: int) -> None:
-        self._in_flight.pop(mid, None)
 
     def _deliver(self, packets: list[tuple[int, bytes]]) -> None:
         publishes, packet_ids = self._reader.read(packets)
@@ -337,10 +274,7 @@ class Bus:
         self._stand()
 
     def _stand(self) -> None:
-        with self._lock:
-            self._out.extend(self._held.values())
-            self._held.clear()
-            self.connected = True
+        self._outbox.stand()
         if not self.refused_filters:
             self.last_error = ""
         self._tell(self._on_connect)
