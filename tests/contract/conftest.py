@@ -10,7 +10,10 @@ import pytest
 from ingest.store import TelemetryStore
 from ingest.store_duckdb import DuckStore
 from ingest.store_influx import InfluxStore
+from tests.between import Between, between
 from tests.boards import Street
+from tests.influx import Server
+from tests.stores import Spool
 
 ADAPTERS = ("duckdb", "influxdb")
 
@@ -37,6 +40,37 @@ def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Calla
 @pytest.fixture
 def store(open_store: Callable[..., TelemetryStore]) -> TelemetryStore:
     return open_store()
+
+
+@pytest.fixture
+def spool() -> Spool:
+    return Spool()
+
+
+@pytest.fixture
+def proxy(influx_server: Server) -> Iterator[Between]:
+    with between(influx_server.url) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def open_influx(proxy: Between, influx_server: Server, influx_prefix: str) -> Iterator[Callable[..., InfluxStore]]:
+    """Opens the same facts in InfluxDB, behind the proxy, again and again, as another process would."""
+    opened: list[InfluxStore] = []
+
+    def open_it(token: str | None = None) -> InfluxStore:
+        given = token or influx_server.token
+        opened.append(InfluxStore(proxy.url, given, org=influx_server.org, prefix=influx_prefix))
+        return opened[-1]
+
+    yield open_it
+    for store in opened:
+        store.close()
+
+
+@pytest.fixture
+def influx_store(open_influx: Callable[..., InfluxStore]) -> InfluxStore:
+    return open_influx()
 
 
 @pytest.fixture(scope="session")

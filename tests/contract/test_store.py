@@ -27,11 +27,6 @@ from tests.stores import (
 MINUTE_MS = 60_000
 
 
-@pytest.fixture
-def spool():
-    return Spool()
-
-
 # --- batches ---------------------------------------------------------------------------------------------------------
 
 

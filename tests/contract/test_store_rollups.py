@@ -30,11 +30,6 @@ EVENING_MS = NINE_MS + 4 * HOUR_MS
 """Three hours before midnight in Shanghai."""
 
 
-@pytest.fixture
-def spool():
-    return Spool()
-
-
 def by_hour(store, **wanted) -> dict[int, float | None]:
     """Energy by whole hours after nine."""
     return {(row.start_ms - NINE_MS) // HOUR_MS: row.energy_kwh for row in store.rollups("hour", 0, LATER_MS, **wanted)}
