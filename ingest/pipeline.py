@@ -8,34 +8,28 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
-from hashlib import sha256
-
-from msgspec import json, msgpack
 
 from ingest.assets import Device, Inventory
-from ingest.boots import first_hash_says_reused
 from ingest.clock import Now, to_ms
 from ingest.codec import BadPayload, Refused, decode_status, decode_telemetry, decode_together
 from ingest.conditions import count_again
 from ingest.draft import DAY_MS, Draft, Drawn
-from ingest.facts import DeadLetter, Session
-from ingest.follow import arrive, settle
-from ingest.memory import DeviceMemory, DeviceRecord
+from ingest.facts import DeadLetter
+from ingest.follow import settle
+from ingest.memory import DeviceMemory
 from ingest.mending import Mended
 from ingest.messages import Telemetry
 from ingest.packets import MOST_TOPICS, Publish
-from ingest.ranges import Ranges
-from ingest.rows import instrument, reading, row, shift_of
+from ingest.remembering import forget_boots, learn_boot, memory_of, memory_with_lives, restored
 from ingest.runs import Speaker, speaker, take_run, unfit
-from ingest.sessions import Life, measured
-from ingest.skew import LATEST_MS, judge_message
+from ingest.sessions import measured
+from ingest.singly import INTERNAL_ERROR, bury, refusal, take_message
 from ingest.spooling import DeadSeen, Kept
 from ingest.statuses import take_status
 from ingest.topics import device_topic, split_topic
 
 log = logging.getLogger(__name__)
 
-INTERNAL_ERROR = "internal_error"
 STORE_REFUSED = "store_refused"
 """What the store refuses was received before: it counts once."""
 
@@ -55,32 +49,17 @@ class Pipeline:
         """`heard` is called with a device's name and the newest time it said, for a clock that follows messages.
         `careful` takes each message by itself, so that one that makes us fail is known by name."""
         self._heard, self.careful = heard, careful
-        self.devices: dict[str, DeviceMemory] = {}
+        self.devices = restored(kept)
+        self._waiting = {name for name, memory in self.devices.items() if memory.unfilled}
         self._inventory = inventory
         self._judge_skew = judge_skew
         self._speakers: dict[str, Speaker] = {}
         self._topics: dict[str, tuple[str, str]] = {}
-        self._waiting: set[str] = set()
         self._unreviewed: set[str] = set()
-        self._open: dict[str, Session] = {}
         self._dead_seen: dict[bytes, DeadSeen] = {dead.digest: dead for dead in kept.dead_seen}
-        self._restore(kept)
+        lives = [life for memory in self.devices.values() for life in memory.record.lives.values()]
+        self._open = {session.id: session for session in map(measured, lives) if session is not None}
         self._draft = Draft(self._open, self._dead_seen)
-
-    def _restore(self, kept: Kept) -> None:
-        for record in kept.records:
-            memory = self.devices[f"{record.site}/{record.device}"] = DeviceMemory(record)
-            for session in map(measured, record.lives.values()):
-                if session is not None:
-                    self._open[session.id] = session
-        for name, boot, lo, hi in kept.seen:
-            self._memory(name).seen.setdefault(boot, Ranges()).add_range(lo, hi)
-        for memory in self.devices.values():
-            for boot in memory.record.order:
-                memory.seen.setdefault(boot, Ranges())
-            memory.unfilled = memory.underived()
-            if memory.unfilled:
-                self._waiting.add(memory.name)
 
     @property
     def empty(self) -> bool:
@@ -101,16 +80,8 @@ class Pipeline:
     def forget_old(self, before_ms: int) -> None:
         """Forget the seqs of boots that ended before raw data of that time was let go."""
         for memory in self.devices.values():
-            boots = memory.record.boots
-            for name in [n for n, boot in boots.items() if boot.ended and boot.came_ms < before_ms]:
-                if name != memory.record.at_boot and memory.record.used_again.get(boots[name].wire) != name:
-                    del boots[name], memory.seen[name]
-                    memory.record.order.remove(name)
-                    self._draft.rewrite_seen(memory, name)
-            for name in memory.forgotten(before_ms):
-                del memory.record.past[name]
-                memory.seen.pop(name, None)
-                self._draft.rewrite_seen(memory, name)
+            for boot in forget_boots(memory, before_ms):
+                self._draft.rewrite_seen(memory, boot)
 
     def use(self, inventory: Inventory) -> list[str]:
         """Go on with another inventory. Returns the names of the devices that left it."""
@@ -177,17 +148,12 @@ class Pipeline:
         speaks = self._speaker(name)
         if speaks is None or len(messages) != 1 or unfit(messages[0], speaks) is not None:
             return False
-        memory = self._memory_with_lives(name, speaks.device)
+        memory = memory_with_lives(self.devices, name, speaks.device)
         accounted = letter.seq is not None and letter.reason != "unknown_device"
-        self._take_message(
-            memory,
-            messages[0],
-            to_ms(messages[0].ts),
-            speaks.device,
-            now,
-            buried=accounted,
-            counted=letter.reason == STORE_REFUSED,
-        )
+        take_message(
+            self._draft, memory, messages[0], to_ms(messages[0].ts), speaks.device, now,
+            judge_skew=self._judge_skew, buried=accounted, counted=letter.reason == STORE_REFUSED,
+        )  # fmt: skip
         self._draft.revive(letter.id)
         self._draft.touch(memory, urgent=True)
         return True
@@ -223,13 +189,8 @@ class Pipeline:
 
     def relearn(self, name: str, boot: str, lo: int, hi: int) -> None:
         """Seqs of a boot (its inside name) that the store has and this memory lost."""
-        memory = self._memory(name)
-        if boot not in memory.record.boots:
-            wire, again, _number = boot.partition("~")
-            memory.add_boot(boot, wire, len(memory.record.order))
-            if again:
-                memory.record.used_again[wire] = boot
-            memory.record.boots[boot].reach(0, LATEST_MS)  # where its points stand was forgotten: anywhere
+        memory = memory_of(self.devices, name)
+        learn_boot(memory, boot)
         self._draft.relearn(memory, boot, lo, hi)
 
     def review(self, now: Now) -> None:
@@ -242,21 +203,6 @@ class Pipeline:
             if memory.hold("silent", now, memory.silence(now)):
                 self._draft.touch(memory)
 
-    def _memory(self, name: str) -> DeviceMemory:
-        memory = self.devices.get(name)
-        if memory is None:
-            site, _, device = name.partition("/")
-            memory = self.devices[name] = DeviceMemory(DeviceRecord(site, device))
-        return memory
-
-    def _memory_with_lives(self, name: str, device: Device) -> DeviceMemory:
-        memory = self._memory(name)
-        lives = memory.record.lives
-        for spec in device.connectors:
-            if spec.id not in lives:
-                lives[spec.id] = Life()
-        return memory
-
     def _take_telemetry(self, name: str, payloads: list[bytes], now: Now) -> None:
         if not payloads:
             return
@@ -264,16 +210,16 @@ class Pipeline:
         speaks = self._speaker(name)
         topic = device_topic(name, "telemetry")
         if speaks is None:
-            refused += [_refusal("unknown_device", message) for message in messages]
+            refused += [refusal("unknown_device", message) for message in messages]
             for bad in refused:
                 self._draft.bury(topic, bad, now)
                 if bad.boot is not None and bad.seq is not None:
                     self._draft.ack(name, bad.boot, bad.seq, bad.seq)
             return
-        memory = self._memory_with_lives(name, speaks.device)
+        memory = memory_with_lives(self.devices, name, speaks.device)
         urgent = self._take_messages(memory, speaks, messages, times_ms, refused, now)
         for bad in refused:
-            self._bury(memory, topic, bad, now)
+            bury(self._draft, memory, topic, bad, now)
         if self._heard is not None and messages:
             self._heard(name, max(times_ms))
         memory.hear(now)
@@ -308,12 +254,14 @@ class Pipeline:
             reason = unfit(message, speaks)
             if reason is None:
                 try:
-                    urgent |= self._take_message(memory, message, times_ms[at], speaks.device, now)
+                    urgent |= take_message(
+                        self._draft, memory, message, times_ms[at], speaks.device, now, judge_skew=self._judge_skew
+                    )
                 except Exception:
                     log.exception("a message of %s could not be taken; it goes to the dead letters", memory.name)
                     reason = INTERNAL_ERROR
             if reason is not None:
-                refused.append(_refusal(reason, message))
+                refused.append(refusal(reason, message))
             at += 1
         return urgent
 
@@ -323,62 +271,6 @@ class Pipeline:
             speaks = self._speakers[name] = speaker(device)
         return speaks
 
-    def _take_message(
-        self,
-        memory: DeviceMemory,
-        message: Telemetry,
-        ts_ms: int,
-        device: Device,
-        now: Now,
-        *,
-        buried: bool = False,
-        counted: bool = False,
-    ) -> bool:
-        record = memory.record
-        if message.seq == 1:
-            self._check_first(memory, message, now)
-        boot, known = memory.boot(message.boot)
-        if not self._draft.remember(memory, device.name, boot, message.boot, message.seq) and not buried:
-            record.duplicates += 1
-            return False
-        record.received += not counted
-        known.came_ms = now.service_ms
-        effective_ms = ts_ms
-        if self._judge_skew:
-            known.clock, effective_ms = judge_message(known.clock, message.seq, ts_ms, now.service_ms)
-        skewed = effective_ms != ts_ms
-        record.skewed += skewed
-        if not memory.apart(boot, effective_ms, effective_ms):
-            known.shift = shift_of(boot)
-        known.reach(effective_ms, effective_ms)
-        measurement, cells = row(message, record.site, record.device, boot, ts_ms, effective_ms, skewed, known.shift)
-        if device.kind == "pile":
-            changed = arrive(memory, boot, message.seq, reading(message, boot, effective_ms))
-            self._draft.keep_sessions(changed)
-        urgent = memory.keep_latest(instrument(message), boot, effective_ms, message)
-        self._draft.rows[measurement].append(cells)  # last: what made us fail before is not stored, and not read again
-        return urgent
-
-    def _bury(self, memory: DeviceMemory, topic: str, bad: Refused, now: Now) -> None:
-        """A dead letter of a known device: where its seq can be read, it is accounted for and leaves no hole."""
-        self._draft.bury(topic, bad, now)
-        if bad.boot is None or bad.seq is None:
-            memory.record.dead += 1
-            return
-        boot, _known = memory.boot(bad.boot)
-        new = self._draft.remember(memory, memory.name, boot, bad.boot, bad.seq)
-        if new or bad.reason == INTERNAL_ERROR:
-            memory.record.dead += 1
-        else:
-            memory.record.duplicates += 1
-        if memory.record.lives and (new or bad.reason == INTERNAL_ERROR):
-            self._draft.keep_sessions(arrive(memory, boot, bad.seq, None))
-
-    def _check_first(self, memory: DeviceMemory, message: Telemetry, now: Now) -> None:
-        reused = first_hash_says_reused(memory, message.boot, sha256(msgpack.encode(message)).hexdigest()[:16])
-        if reused is not None:
-            memory.hold("boot_reuse", now, f"started again under boot {message.boot}; kept apart as {reused}")
-
     def _take_status(self, name: str, topic: str, payload: bytes, now: Now, *, live: bool, queued: bool) -> None:
         device = self._inventory.devices.get(name)
         try:
@@ -386,13 +278,13 @@ class Pipeline:
         except BadPayload:
             self._draft.bury(topic, Refused("bad_status", payload), now)
             if device is not None and live:
-                memory = self._memory_with_lives(name, device)
+                memory = memory_with_lives(self.devices, name, device)
                 memory.record.dead += 1
                 self._draft.touch(memory)
             return
         if device is None:
             return
-        memory = self._memory_with_lives(name, device)
+        memory = memory_with_lives(self.devices, name, device)
         judge_skew = self._judge_skew
         mark = take_status(memory, status, now, live=live, queued=queued, judge_skew=judge_skew)
         if mark is not None:
@@ -400,7 +292,3 @@ class Pipeline:
         self._draft.touch(memory, urgent=True)
         if memory.behind:
             self._waiting.add(name)
-
-
-def _refusal(reason: str, message: Telemetry) -> Refused:
-    return Refused(reason, json.encode(message), message.boot, message.seq)

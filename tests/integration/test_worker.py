@@ -197,7 +197,7 @@ def test_an_error_of_ours_in_one_message_is_a_dead_letter_that_can_be_tried_agai
     running: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("ingest.pipeline.row", lambda *_told: 1 / 0)
+        patch.setattr("ingest.singly.row", lambda *_told: 1 / 0)
         running.meter(1, 10.0)
         until(lambda: running.worker.wait_drained(5) and running.store.dead_letters())
     running.meter(2, 11.0)

@@ -125,7 +125,7 @@ def test_many_at_once_leave_what_one_by_one_would(parts, judge_skew):
 def test_what_goes_on_as_usual_is_taken_by_the_run(monkeypatch):
     """Else the test above would compare slow with slow."""
     singly, judge = [], skew.judge_message
-    monkeypatch.setattr("ingest.pipeline.judge_message", lambda *told: (singly.append(told), judge(*told))[1])
+    monkeypatch.setattr("ingest.singly.judge_message", lambda *told: (singly.append(told), judge(*told))[1])
     usual = [telemetry(PILE.name, meter(seq, NOW_MS - 3_600_000 + seq * 1_000)) for seq in range(1, 101)]
     outcome([usual[:50], usual[50:]], careful=False)
     assert len(singly) == 1
