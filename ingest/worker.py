@@ -12,6 +12,7 @@ import time
 
 from ingest.accounts import DeviceAccount, IngestStatus, account
 from ingest.assets import Inventory
+from ingest.catching_up import FULL_RETRY_S, CatchUp
 from ingest.clock import Now
 from ingest.codec import encode
 from ingest.drain import Drainer
@@ -20,14 +21,14 @@ from ingest.mender import Mender
 from ingest.messages import ServiceNotice
 from ingest.mqtt import Arrival, Bus
 from ingest.pipeline import Pipeline
-from ingest.recovery import recover
 from ingest.retries import DeadLetterRetries
 from ingest.running import Clock, IngestSettings
 from ingest.spool import SqliteSpool
 from ingest.spooling import SpoolFull
-from ingest.store import StoreUnavailable, TelemetryStore
+from ingest.store import TelemetryStore
 from ingest.telling import Teller
 from ingest.topics import ROOT, service_topic
+from ingest.upkeep import DAY_MS, Upkeep
 from ingest.wellbeing import Wellbeing
 
 log = logging.getLogger(__name__)
@@ -37,11 +38,9 @@ COMMIT_MOST_S = 0.05
 """A commit costs by the devices in it: where that is half the time, more messages wait for the next one."""
 TICK_S = 0.05
 REVIEW_EVERY_S = 1.0
-ROLL_UP_EVERY_S = 5.0
-EXPIRE_EVERY_S = 600.0
+FORGET_EVERY_S = 600.0
 STOP_S = 5.0
 DRAIN_WAIT_S = 5.0
-DEAD_LETTER_DAYS = 30
 SEEN_DAYS = 30
 QUEUE_S = 5.0
 """What comes so soon after a connect may have waited at the broker while we were away."""
@@ -49,8 +48,6 @@ START_OVER_S = 1.0
 CAREFUL_S = 60.0
 """After an error of ours messages are taken singly, so that the one that makes us fail goes to the dead letters."""
 MEND_EVERY_S = 0.2
-FULL_RETRY_S = 0.5
-DAY_MS = 24 * 3_600_000
 SUBSCRIPTIONS = ((f"{ROOT}/+/+/telemetry", 1), (f"{ROOT}/+/+/status", 1))
 OFFLINE = encode(ServiceNotice(v=1, online=False))
 
@@ -65,9 +62,9 @@ class IngestWorker:
         now = self._now()
         self._spool = SqliteSpool(settings.data_dir, now.service_ms)
         self._pipeline = self._load()
-        self._drainer = Drainer(self._spool, store, self._store_jobs)
-        self._caught_up = False
-        self._reach_store(now)
+        self._drainer = Drainer(self._spool, store, Upkeep(store, clock, settings.retention_days).turn)
+        self._catch_up = CatchUp(self._spool, self._drainer, store)
+        self._catch_up.begin(self._pipeline, now)
         self._wellbeing = Wellbeing(self._spool, self._drainer, clock, settings.version)
         self._retries = DeadLetterRetries(self._spool, store, self._drainer)
         self._mender = Mender(self._drainer, self._spool, store)
@@ -85,12 +82,12 @@ class IngestWorker:
         self._stopping = False
         self._abandoned = False
         """A commit was given up at the end: nothing may be committed after it."""
-        self._careful_until_s = self._catch_up_due_s = 0.0
+        self._careful_until_s = 0.0
         self._reconnected = False
         self._connected_s = clock.mono_s()
         self._forgotten = self._drainer.drained
-        self._review_due_s = self._mend_due_s = self._roll_up_due_s = 0.0
-        self._expire_due_s = self._forget_due_s = clock.mono_s() + EXPIRE_EVERY_S
+        self._review_due_s = self._mend_due_s = 0.0
+        self._forget_due_s = clock.mono_s() + FORGET_EVERY_S
         self._thread = threading.Thread(target=self._run, name="commit", daemon=True)
 
     def start(self) -> None:
@@ -168,31 +165,6 @@ class IngestWorker:
         judge_skew = self._clock.judges_skew
         return Pipeline(self._inventory, self._spool.load(), judge_skew=judge_skew, heard=heard, careful=careful)
 
-    def _reach_store(self, now: Now) -> None:
-        """Before anything else, so that numbers of batches agree; one that is away is asked by the drainer again."""
-        try:
-            self._drainer.reach()
-            self._catch_up(now)
-        except StoreUnavailable as away:
-            log.warning("the store cannot be asked yet, readings stay in the spool: %s", away)
-            self._drainer.unavailable = str(away)
-            self._spool.leap()
-
-    def _catch_up(self, now: Now) -> None:
-        """Compare the spool with the store once that was reached; learn again what a damaged or set back one lost.
-
-        Raises StoreUnavailable."""
-        if self._drainer.reached_at is None:
-            return
-        self._spool.catch_up(self._drainer.reached_at)
-        damage = recover(self._pipeline, self._spool, self._store, now)
-        if damage is not None:
-            log.error("batches %s to %s were gone from the spool", damage.first_no, damage.last_no)
-            if not self._pipeline.empty:
-                self._spool.commit(self._pipeline.draw().commit, 0, now.service_ms)
-            self._spool.record_damage(damage)
-        self._caught_up = True
-
     def _run(self) -> None:
         while not self._stopping:
             self._woken.wait(TICK_S)
@@ -235,8 +207,7 @@ class IngestWorker:
             self._commit(received)
         elif received:
             self._bus.acknowledge(received)
-        if not self._caught_up:
-            self._catch_up_later(mono_s)
+        self._catch_up.turn(self._pipeline, self._now())
         self._retries.serve(self._pipeline, self._now(), lambda: self._commit([]))
         if mono_s >= self._mend_due_s:
             self._mend_due_s = mono_s + MEND_EVERY_S
@@ -249,16 +220,6 @@ class IngestWorker:
                 self._teller.forget(name)
             self._teller.tell_all(list(self._pipeline.devices))
         self._tell(mono_s)
-
-    def _catch_up_later(self, mono_s: float) -> None:
-        if mono_s < self._catch_up_due_s or self._drainer.unavailable is not None:
-            return
-        try:
-            self._catch_up(self._now())
-        except StoreUnavailable as away:
-            self._catch_up_due_s = mono_s + away.retry_s
-        except SpoolFull:
-            self._catch_up_due_s = mono_s + FULL_RETRY_S
 
     def _take(self, mono_s: float) -> list[Arrival]:
         received = self._inbox.take()
@@ -310,22 +271,10 @@ class IngestWorker:
                 self._spool.forget(drained)
                 self._forgotten = drained
             if mono_s >= self._forget_due_s:
-                self._forget_due_s = mono_s + EXPIRE_EVERY_S
+                self._forget_due_s = mono_s + FORGET_EVERY_S
                 self._spool.expire(self._pipeline.forget_dead(self._now()))
                 if self._settings.retention_days:
                     days = max(self._settings.retention_days, SEEN_DAYS)
                     self._pipeline.forget_old(self._clock.service_ms() - days * DAY_MS)
         except SpoolFull as full:
             log.warning("the spool cannot be tidied now: %s", full)
-
-    def _store_jobs(self) -> None:
-        """On the drainer's thread, after each round."""
-        mono_s, now_ms = self._clock.mono_s(), self._clock.service_ms()
-        if mono_s >= self._roll_up_due_s:
-            self._store.roll_up(now_ms)
-            self._roll_up_due_s = self._clock.mono_s() + ROLL_UP_EVERY_S
-        if mono_s >= self._expire_due_s:
-            self._expire_due_s = mono_s + EXPIRE_EVERY_S
-            if self._settings.retention_days:
-                self._store.expire(now_ms - self._settings.retention_days * DAY_MS)
-            self._store.purge_dead(before_ms=now_ms - DEAD_LETTER_DAYS * DAY_MS)
