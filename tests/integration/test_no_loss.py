@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
-from ingest import pipeline as pipeline_module
+from ingest import singly
 from ingest.assets import ConnectorSpec, Device, Inventory, Name, Site
 from ingest.clock import EPOCH, Now, to_ms
 from ingest.codec import encode
@@ -347,7 +347,7 @@ def _order_of_arrival(patch: pytest.MonkeyPatch) -> type[Ingest]:
         changed = advance(life, memory.record.site, memory.record.device, said)
         return [] if changed is None else [changed]
 
-    patch.setattr(pipeline_module, "arrive", at_once)
+    patch.setattr(singly, "arrive", at_once)
     return Ingest
 
 
