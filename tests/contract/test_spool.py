@@ -231,24 +231,18 @@ def test_what_waits_is_read_some_rows_at_a_time(tmp_path: Path) -> None:
     spool.close()
 
 
-def test_after_a_leap_no_number_is_used_that_the_store_might_have(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("store_has", "gone"), [(2, None), (7, (3, 7))])
+def test_after_a_leap_no_number_is_used_that_the_store_might_have_and_what_is_gone_is_said(
+    tmp_path: Path, store_has: int, gone: tuple[int, int] | None
+) -> None:
     spool = filled(tmp_path, 2)
     spool.leap()
     leapt = spool.commit(a_commit(3), 0, NOW_MS).no
-    spool.catch_up(2)
-    assert spool.lost is None
+    spool.catch_up(store_has)
+    assert spool.lost == (Lost(spool.id, *gone) if gone else None)
+    assert spool.last_no == leapt
     assert [batch.no for batch in spool.pending(0, 1_000)] == [1, 2, leapt]
     spool.close()
     again = SqliteSpool(tmp_path, NOW_MS)
     assert again.commit(a_commit(4), 0, NOW_MS).no == leapt + 1
     again.close()
-
-
-def test_a_spool_that_leapt_and_had_been_set_back_says_what_is_gone(tmp_path: Path) -> None:
-    spool = filled(tmp_path, 2)
-    spool.leap()
-    leapt = spool.commit(a_commit(3), 0, NOW_MS).no
-    spool.catch_up(7)
-    assert spool.lost == Lost(spool.id, 3, 7)
-    assert spool.last_no == leapt
-    spool.close()
