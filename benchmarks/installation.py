@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -25,6 +24,7 @@ from ingest.credentials import mosquitto_files
 from ingest.enrolments import Enrolments, write_broker_files
 from ingest.inventory import dump
 from ingest.tied import tied
+from tests.processes import end
 
 SITES, PILES_PER_SITE, CONNECTORS = 4, 50, 2
 START_S = 30.0
@@ -147,12 +147,7 @@ def _child(command: list[str], settings: dict[str, str], output: int) -> Iterato
     try:
         yield process
     finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(15)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        end(process)
 
 
 def _until(condition: Callable[[], bool], within_s: float) -> bool:

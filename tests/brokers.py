@@ -177,13 +177,10 @@ class Mosquitto:
         self._start()
 
     def stop(self) -> None:
+        from tests.processes import end  # which waits by this module's `until`
+
         if self._process:
-            self._process.terminate()
-            try:
-                self._process.wait(5)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
+            end(self._process)
 
 
 def mosquitto_program() -> str | None:
