@@ -1,6 +1,6 @@
 """Floor 0 · The usual case, many messages at a time: a device goes on where it was, each message the next of its boot.
 
-What `ingest.pipeline` does for one message at a time with every doubt, this does for a run of them without: one range
+What `ingest.singly` does for one message at a time with every doubt, this does for a run of them without: one range
 of seqs, one look at the clock, the newest of each instrument. Where anything is unusual the run ends before it.
 """
 
