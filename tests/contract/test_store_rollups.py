@@ -259,9 +259,10 @@ def assert_rollups_equal_a_naive_computation(store: TelemetryStore, doings: list
             store.write(spool.batch(*batch))
     while store.roll_up(LATER_MS):
         pass
-    for level in ("hour", "day"):
+    # A store that looks at each day since 1970 takes half of the test's time for it.
+    for level, since_ms in (("hour", 0), ("day", EVENING_MS - 24 * HOUR_MS)):
         found = {
             (row.start_ms, row.device, row.connector): (row.samples, row.energy_kwh, row.power_kw_max)
-            for row in store.rollups(level, 0, LATER_MS)
+            for row in store.rollups(level, since_ms, LATER_MS)
         }
         assert found == naive(rows.values(), level)
