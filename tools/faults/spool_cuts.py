@@ -61,7 +61,10 @@ def spool_cut(asked: Asked) -> Outcome:
         street.wait_for_acks(PATIENCE_S, 0)
         time.sleep(asked.pick(10.0, 3.0))
         server.kill()
-        street.finish(caught_up=False)
+        time.sleep(1.0)  # what it was told before arrives
+        outcome.must(street.process.poll() is None, "the street ended by itself")
+        street.process.kill()  # in order, it would wait for acks that nobody gives
+        street.process.wait()
         whole = stage.folder / "whole"
         stage.keep_as(whole)
         log = Log(whole / "data" / "spool.db-wal")
