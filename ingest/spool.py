@@ -18,16 +18,16 @@ from msgspec import MsgspecError, Struct, msgpack
 from msgspec.structs import replace
 
 from ingest.facts import Batch
+from ingest.spool_records import TABLES, SpooledRecords
 from ingest.spooling import Commit, Damage, DeadSeen, Kept, Lost, SpoolFull, SpoolSize, decode_record
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _TABLES = """
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value BLOB) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS batch
     (no INTEGER PRIMARY KEY, at_ms INTEGER NOT NULL, rows INTEGER NOT NULL, bytes INTEGER NOT NULL, body BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS seen
     (device TEXT, boot TEXT, lo INTEGER, hi INTEGER, PRIMARY KEY (device, boot, lo)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS device (name TEXT PRIMARY KEY, record BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS revived (letter TEXT PRIMARY KEY, no INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS dead_seen
     (digest BLOB PRIMARY KEY, id TEXT NOT NULL, first_ms INTEGER NOT NULL, count INTEGER NOT NULL) WITHOUT ROWID;
@@ -80,6 +80,7 @@ class SqliteSpool:
         self._compare_with_mark()
         self._leapt_from: int | None = None
         self._waiting = _Waiting(*self._db.execute(_SUMS).fetchone())
+        self._records = SpooledRecords(self._db)
         self._mark = os.open(self._mark_path, os.O_RDWR | os.O_CREAT, 0o600)
         self._unmarked: tuple[Commit, Batch] | None = None
         self._keep_start()
@@ -124,7 +125,7 @@ class SqliteSpool:
 
     def load(self) -> Kept:
         with self._db as db:
-            records = [decode_record(raw) for (raw,) in db.execute("SELECT record FROM device")]
+            records = [decode_record(raw) for raw in self._records.load()]
             seen = list(db.execute("SELECT device, boot, lo, hi FROM seen"))
             dead = [DeadSeen(*row) for row in db.execute("SELECT digest, id, first_ms, count FROM dead_seen")]
         return Kept(records, seen, dead)
@@ -157,7 +158,7 @@ class SqliteSpool:
         with self._db as db:
             db.execute("INSERT INTO batch VALUES (?, ?, ?, ?, ?)", (batch.no, now_ms, rows, len(body), body))
             self._remember(commit)
-            db.executemany("INSERT OR REPLACE INTO device VALUES (?, ?)", commit.records.items())
+            self._records.write(batch.no, commit.records)
             db.executemany(
                 "INSERT OR REPLACE INTO dead_seen VALUES (?, ?, ?, ?)",
                 [(dead.digest, dead.id, dead.first_ms, dead.count) for dead in commit.dead_seen],
@@ -166,6 +167,7 @@ class SqliteSpool:
             gone = self._let_go(db, min(drained, batch.no - 1))
             self._put_meta("last_no", batch.no)
         self.last_no = batch.no
+        self._records.written(commit.records)
         self._waiting = self._waiting.plus(1, rows, len(body)).minus(gone)
         return batch
 
@@ -264,7 +266,7 @@ def _connect(path: Path) -> sqlite3.Connection:
         db.execute(f"PRAGMA wal_autocheckpoint = {WAL_PAGES}")
         whole = db.execute("PRAGMA quick_check(1)").fetchone() == ("ok",)
         if whole:
-            db.executescript(_TABLES)
+            db.executescript(_TABLES + TABLES)
             return db
     except sqlite3.DatabaseError as bad:
         db.close()

@@ -11,6 +11,7 @@ import pytest
 from ingest.facts import Batch
 from ingest.memory import DeviceRecord
 from ingest.spool import SqliteSpool
+from ingest.spool_records import FOLD_EVERY
 from ingest.spooling import Commit, Damage, DeadSeen, Lost, SeenChange, SpoolFull, encode_record
 
 NOW_MS = 1_795_492_800_000
@@ -45,6 +46,12 @@ def a_commit(seq: int, *, device: str = "jn-01/pile-01") -> Commit:
     return Commit(Batch(spool="", no=0, pile=[row]), [seen], {device: record}, [DeadSeen(b"x", "id", NOW_MS, seq)])
 
 
+def too_big(seq: int) -> Commit:
+    commit = a_commit(seq)
+    rows = [tuple([f"{n}{k}" for k in range(20)]) for n in range(3_000)]
+    return Commit(Batch(spool="", no=0, pile=rows), commit.seen, commit.records, commit.dead_seen)
+
+
 def filled(folder: Path, commits: int) -> SqliteSpool:
     spool = SqliteSpool(folder, NOW_MS)
     for seq in range(1, commits + 1):
@@ -75,6 +82,53 @@ def test_numbers_go_on_when_everything_was_drained(tmp_path: Path) -> None:
     spool = SqliteSpool(tmp_path, NOW_MS)
     assert spool.commit(a_commit(3), 2, NOW_MS).no == 3
     assert [batch.no for batch in spool.pending(0, 1_000)] == [3]
+    spool.close()
+
+
+@pytest.mark.parametrize("commits", [1, FOLD_EVERY - 1, FOLD_EVERY, FOLD_EVERY + 1, 2 * FOLD_EVERY + 7])
+def test_the_newest_record_of_each_device_is_there_after_a_restart(tmp_path: Path, commits: int) -> None:
+    spool = SqliteSpool(tmp_path, NOW_MS)
+    for seq in range(1, commits + 1):
+        if seq == commits // 2:
+            spool.close()
+            spool = SqliteSpool(tmp_path, NOW_MS)
+        spool.commit(a_commit(seq, device=f"jn-01/pile-{seq % 2}"), seq - 1, NOW_MS)
+        if seq == 1:
+            spool.commit(a_commit(1, device="jn-01/quiet"), 0, NOW_MS)
+    spool.close()
+    again = SqliteSpool(tmp_path, NOW_MS)
+    found = {record.device: record.received for record in again.load().records}
+    newest = {f"pile-{seq % 2}": seq for seq in range(max(1, commits - 1), commits + 1)}
+    assert found == {**newest, "quiet": 1}
+    again.close()
+
+
+@pytest.mark.parametrize("before", [1, FOLD_EVERY - 1])
+def test_a_commit_that_failed_and_was_given_up_leaves_no_record(tmp_path: Path, before: int) -> None:
+    spool = filled(tmp_path, before)
+    spool._db.execute("CREATE TEMP TRIGGER t BEFORE INSERT ON dead_seen BEGIN SELECT RAISE(ABORT, 'no more'); END")
+    with pytest.raises(sqlite3.IntegrityError, match="no more"):
+        spool.commit(a_commit(777), 0, NOW_MS)
+    spool._db.execute("DROP TRIGGER t")
+    for seq in range(1, FOLD_EVERY + 1):
+        assert {record.device: record.received for record in spool.load().records}["pile-01"] == before
+        spool.commit(a_commit(seq, device="jn-01/other"), 0, NOW_MS)
+    spool.close()
+    again = SqliteSpool(tmp_path, NOW_MS)
+    found = {record.device: record.received for record in again.load().records}
+    assert found == {"pile-01": before, "other": FOLD_EVERY}
+    again.close()
+
+
+def test_a_spool_of_version_1_goes_on(tmp_path: Path) -> None:
+    filled(tmp_path, FOLD_EVERY).close()
+    with sqlite3.connect(tmp_path / "spool.db") as db:
+        db.execute("DROP TABLE changed")
+        db.execute("UPDATE meta SET value = 1 WHERE key = 'version'")
+    db.close()
+    spool = SqliteSpool(tmp_path, NOW_MS)
+    assert [record.received for record in spool.load().records] == [FOLD_EVERY]
+    assert spool.commit(a_commit(FOLD_EVERY + 1), 0, NOW_MS).no == FOLD_EVERY + 1
     spool.close()
 
 
@@ -191,11 +245,7 @@ def test_a_full_disk_keeps_nothing_of_a_commit_and_takes_the_same_one_later(tmp_
     spool = filled(tmp_path, 1)
     pages = spool._db.execute("PRAGMA page_count").fetchone()[0]
     spool._db.execute(f"PRAGMA max_page_count = {pages}")
-    large = a_commit(2)
-    big = Commit(
-        Batch(spool="", no=0, pile=[tuple([f"{n}{k}" for k in range(20)]) for n in range(3_000)]),
-        large.seen, large.records, large.dead_seen,
-    )  # fmt: skip
+    big = too_big(2)
     with pytest.raises(SpoolFull):
         spool.commit(big, 0, NOW_MS)
     assert [batch.no for batch in spool.pending(0, 1_000)] == [1]
