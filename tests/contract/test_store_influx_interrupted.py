@@ -148,13 +148,13 @@ def test_what_an_interrupted_rollup_left_is_gone_when_it_proves_untrue(
 ):
     if not guarded:
         monkeypatch.setattr(Rollups, "_tidy", lambda self: None)
-    rows = [meter(NINE_MS, 1.0), meter(NINE_MS + HOUR_MS, 2.0, seq=77), meter(NINE_MS + 2 * HOUR_MS, 4.0)]
+    rows = [meter(NINE_MS + n * HOUR_MS, 2.0**n, seq=n + 1) for n in range(3)]
     influx_store.write(spool.batch(*rows))
     failing_at(proxy, 1)
     with pytest.raises(StoreUnavailable):
         influx_store.roll_up(NINE_MS + 2 * HOUR_MS)
     proxy.rule = lambda asked: None
-    influx_store.write(spool.batch(skewed=[SkewMark("jn-01", "pile-01", "boot", 77, 77)]))
+    influx_store.write(spool.batch(skewed=[SkewMark("jn-01", "pile-01", "boot", 2, 2)]))
     influx_store.roll_up(LATER_MS)
     assert ([row.energy_kwh for row in influx_store.rollups("hour", 0, LATER_MS)] == [0.0, 3.0]) is guarded
 

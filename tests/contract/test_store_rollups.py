@@ -75,11 +75,10 @@ def test_late_data_renews_its_hour_and_the_next_one_that_has_readings(store, spo
 
 
 def test_an_hour_that_lost_its_only_reading_to_a_wrong_clock_is_gone(store, spool):
-    store.write(
-        spool.batch(meter(NINE_MS, 10.0), meter(NINE_MS + HOUR_MS, 11.0, seq=77), meter(NINE_MS + 2 * HOUR_MS, 13.0))
-    )
+    readings = enumerate((10.0, 11.0, 13.0))
+    store.write(spool.batch(*(meter(NINE_MS + n * HOUR_MS, kwh, seq=n + 1) for n, kwh in readings)))
     store.roll_up(LATER_MS)
-    store.write(spool.batch(skewed=[SkewMark("jn-01", "pile-01", "boot", 77, 77)]))
+    store.write(spool.batch(skewed=[SkewMark("jn-01", "pile-01", "boot", 2, 2)]))
     store.roll_up(LATER_MS)
     assert by_hour(store) == {0: 0.0, 2: 3.0}
 
