@@ -157,7 +157,10 @@ def _message(element: object, raw: bytes) -> Telemetry | Refused:
     for field in _own_fields[kind]:
         if not _fits(element, field):
             return Refused(f"bad_field:{field.name}", raw, boot, seq)
-    message: Telemetry = msgspec.convert(element, Telemetry)
+    try:
+        message: Telemetry = msgspec.convert(element, Telemetry)
+    except ValueError:  # what no field of ours holds, and still is no text
+        return Refused("bad_envelope", raw, boot, seq)
     return message
 
 

@@ -102,17 +102,30 @@ class Pipeline:
         for publish in publishes:
             name = (self._topics.get(publish[0]) or self._topic(publish[0]))[0]
             said.setdefault(name, []).append(publish)
+        take = self._take_carefully if self.careful else self._take_of
         for name, mine in said.items():
-            together: list[bytes] = []
-            for topic, payload, retained in mine:
-                leaf = self._topic(topic)[1]
-                if leaf == "telemetry":
-                    together.append(payload)
-                elif leaf == "status" and payload:
-                    self._take_telemetry(name, together, now)
-                    together = []
-                    self._take_status(name, topic, payload, now, live=not retained, queued=queued)
-            self._take_telemetry(name, together, now)
+            take(name, mine, now, queued)
+
+    def _take_of(self, name: str, mine: list[Publish], now: Now, queued: bool) -> None:
+        together: list[bytes] = []
+        for topic, payload, retained in mine:
+            leaf = self._topic(topic)[1]
+            if leaf == "telemetry":
+                together.append(payload)
+            elif leaf == "status" and payload:
+                self._take_telemetry(name, together, now)
+                together = []
+                self._take_status(name, topic, payload, now, live=not retained, queued=queued)
+        self._take_telemetry(name, together, now)
+
+    def _take_carefully(self, name: str, mine: list[Publish], now: Now, queued: bool) -> None:
+        """Each publish by itself: one that makes us fail is buried, whatever of us it was that failed."""
+        for publish in mine:
+            try:
+                self._take_of(name, [publish], now, queued)
+            except Exception:
+                log.exception("what came on %s could not be taken; it goes to the dead letters", publish[0])
+                self._draft.bury(publish[0], Refused(INTERNAL_ERROR, publish[1]), now)
 
     def _topic(self, topic: str) -> tuple[str, str]:
         """(`SITE/DEVICE`, leaf) of a topic, empty where it is no device's."""

@@ -7,6 +7,7 @@ import uuid
 
 import pytest
 
+from ingest import pipeline
 from ingest.assets import ConnectorSpec, Device, Inventory
 from ingest.clock import Now, rfc3339
 from lunchong.live_clock import wall_ms
@@ -206,6 +207,30 @@ def test_an_error_of_ours_in_one_message_is_a_dead_letter_that_can_be_tried_agai
     assert (letter.reason, letter.seq) == ("internal_error", 1)
     assert running.worker.retry_dead([letter.id]) == (1, 0)
     assert running.stored() == 2
+
+
+@pytest.mark.parametrize("fails", ["decode_together", "take_status"])
+def test_what_makes_us_fail_before_it_is_a_message_is_a_dead_letter_too(
+    running: Running, monkeypatch: pytest.MonkeyPatch, fails: str
+) -> None:
+    does = getattr(pipeline, fails)
+
+    def fails_at_poison(*told: object, **more: object) -> object:
+        if "poison" in repr(told):
+            raise RuntimeError("a defect")
+        return does(*told, **more)
+
+    monkeypatch.setattr(pipeline, fails, fails_at_poison)
+    running.meter(1, 10.0)
+    if fails == "take_status":
+        running.status("poison", [])
+    else:
+        running.device.publish("lunchong/v1/jn-01/pile-1/telemetry", b'{"poison":1}')
+    running.meter(2, 11.0)
+    until(lambda: running.acked() == {1, 2}, within_s=20)
+    until(lambda: running.stored() == 2)
+    [letter] = running.store.dead_letters()
+    assert (letter.reason, b"poison" in letter.payload) == ("internal_error", True)
 
 
 def test_an_error_of_ours_elsewhere_loses_nothing(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
