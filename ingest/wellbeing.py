@@ -27,6 +27,7 @@ class Wellbeing:
         self._size = spool.size(drainer.drained)
         self._full: tuple[int, str] | None = None
         self._away_since_ms: int | None = None
+        self._failed: tuple[int, str] | None = None
         self._told: tuple[bool, list[Condition]] | None = None
         self._due_s = 0.0
 
@@ -48,6 +49,15 @@ class Wellbeing:
         if self._full is not None:
             log.warning("the disk takes commits again")
             self._full = None
+
+    def began_again(self, why: Exception) -> None:
+        """A mistake of ours: ingest begins again from its spool."""
+        since_ms = self._clock.service_ms() if self._failed is None else self._failed[0]
+        self._failed = since_ms, f"{type(why).__name__}: {why}"[:200]
+
+    def goes_well(self) -> None:
+        """It is long enough ago."""
+        self._failed = None
 
     def measure(self) -> None:
         """Look again at how much the spool holds."""
@@ -95,6 +105,7 @@ class Wellbeing:
         return service_conditions(
             full=self._full,
             away=None if away is None else (self._away_since_ms or 0, away),
+            failed=self._failed,
             size=self._size,
             damage=self._spool.damage,
             now_ms=self._clock.service_ms(),

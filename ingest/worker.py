@@ -186,12 +186,13 @@ class IngestWorker:
             try:
                 if not self._abandoned:
                     self._round(mono_s)
-            except Exception:
+            except Exception as mistake:
                 log.exception("ingest begins again from its spool, one message at a time")
                 self._inbox.clear()
                 self._mender.give_up()
                 self._pipeline = self._load(careful=True)
                 self._careful_until_s = mono_s + CAREFUL_S
+                self._wellbeing.began_again(mistake)
                 self._bus.reconnect()
                 time.sleep(START_OVER_S)
 
@@ -202,6 +203,8 @@ class IngestWorker:
             self._review_due_s = mono_s + REVIEW_EVERY_S
             self._pipeline.review(self._now())
             self._pipeline.careful = mono_s < self._careful_until_s
+            if not self._pipeline.careful:
+                self._wellbeing.goes_well()
             self._keep_house(mono_s)
         if not self._pipeline.empty:
             self._commit(received)

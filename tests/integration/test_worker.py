@@ -7,7 +7,7 @@ import uuid
 
 import pytest
 
-from ingest import pipeline
+from ingest import pipeline, worker
 from ingest.assets import ConnectorSpec, Device, Inventory
 from ingest.clock import Now, rfc3339
 from lunchong.live_clock import wall_ms
@@ -245,10 +245,13 @@ def test_an_error_of_ours_elsewhere_loses_nothing(running: Running, monkeypatch:
         settle(now)
 
     monkeypatch.setattr(running.worker._pipeline, "settle", breaks_once)
+    monkeypatch.setattr(worker, "CAREFUL_S", 4.0)
     for seq in range(2, 12):
         running.meter(seq, 10.0 + seq)
+    until(lambda: [held.evidence for held in running.worker.status().conditions] == ["RuntimeError: a defect"])
     until(lambda: running.stored() == 11, within_s=20)
     until(lambda: running.acked() == set(range(1, 12)))
+    until(lambda: not running.worker.status().conditions, within_s=20)
 
 
 def test_the_will_of_an_old_boot_puts_no_device_offline(running: Running) -> None:
