@@ -49,6 +49,7 @@ class Between:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True  # else an answer's second part waits 40 ms for word of its first
 
             def log_message(self, *_args: object) -> None: ...
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from socketserver import StreamRequestHandler
 
 import pytest
 
@@ -49,9 +48,7 @@ def spool() -> Spool:
 
 
 @pytest.fixture
-def proxy(influx_server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Between]:
-    # Else the second part of each answer waits 40 ms until the first part's arrival is confirmed.
-    monkeypatch.setattr(StreamRequestHandler, "disable_nagle_algorithm", True)
+def proxy(influx_server: Server) -> Iterator[Between]:
     with between(influx_server.url) as proxy:
         yield proxy
 
