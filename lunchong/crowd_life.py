@@ -48,7 +48,7 @@ _notice = msgspec.json.Decoder(ServiceNotice)
 class Asked:
     """The options of the command."""
 
-    mqtt: str
+    mqtt: str | None = None
     inventory: Path | None = None
     credentials: Path | None = None
     devices: int | None = None

@@ -1,12 +1,13 @@
 """`lunchong simulate`: a street of devices, or a plain load, against any installation.
 
-    lunchong simulate --mqtt URL [--inventory FILE] [--credentials FILE] [--devices N] [--speed N] [--weather DATE]
+    lunchong simulate [--mqtt URL] [--inventory FILE] [--credentials FILE] [--devices N] [--speed N] [--weather DATE]
                       [--faults SPEC] [--rate MESSAGES_PER_S] [--for SECONDS] [--seed N]
                       [--interval SECONDS] [--ca FILE] [--acked FILE] [--sent FILE] [--dropped FILE] [--json]
 
 `--mqtt` is `mqtt[s]://[user:password@]host:port`. `--credentials` holds `{"username","password"[,"url"]}`, one a line
 or as one JSON list; user names are `SITE/DEVICE`, or `SITE/+` for a gateway that speaks for every device of its site
-that has no credential of its own. With neither, devices connect with the user of the URL, or without one.
+that has no credential of its own. A credential's `url` counts where `--mqtt` is not given. Without credentials, devices
+connect with the user of the URL, or without one.
 
 Service time is that of the clock in `service/ingest`; `--speed` holds only where there is none within three seconds.
 Above speed 1 devices pack messages into arrays.
@@ -33,12 +34,14 @@ Exit code 0; 1 when `--acked` can no longer be written; 2 for a bad argument or 
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from datetime import date
 from pathlib import Path
 from threading import Event
 from typing import Annotated
+from urllib.parse import urlsplit
 
 import msgspec
 import typer
@@ -84,7 +87,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _simulate(
-    mqtt: Annotated[str, typer.Option(metavar="URL", help="The broker: mqtt://[user:password@]host:port.")],
+    mqtt: Annotated[str | None, typer.Option(metavar="URL", help="mqtt://[user:password@]host:port.")] = None,
     inventory: Annotated[Path | None, typer.Option(help="Simulate the devices of this inventory.")] = None,
     credentials: Annotated[Path | None, typer.Option(help="What `device enroll --json` printed.")] = None,
     devices: Annotated[int | None, typer.Option(min=1, help="Only so many devices.")] = None,
@@ -160,10 +163,7 @@ def simulate(asked: Asked, stop: Event) -> Figures:
 
 def cast(asked: Asked) -> tuple[Inventory, dict[str, Credential]]:
     """The devices to play, and whom each logs in as. Raises UsageError."""
-    try:
-        url, user, password = address_of(asked.mqtt)
-    except ValueError as error:
-        raise UsageError(str(error)) from None
+    url, user, password = _address(asked.mqtt) if asked.mqtt else (None, None, None)
     logins = {login.username: login for login in read_logins(asked.credentials)} if asked.credentials else {}
     place = InventoryFile(asked.inventory).read() if asked.inventory else _made_up(asked.devices, logins)
     names = sorted(place.devices)[: asked.devices]
@@ -176,11 +176,22 @@ def cast(asked: Asked) -> tuple[Inventory, dict[str, Credential]]:
         login = logins.get(name) or logins.get(gateway)
         if login is None and logins and user is None:
             raise UsageError(f"{asked.credentials} holds no credential for {name}, nor for {gateway}")
-        if login:
-            who[name] = Credential(login.username, login.password, login.url or url)
-        else:
-            who[name] = Credential(user, password, url)
+        at = url or (_address(login.url)[0] if login and login.url else None)
+        if at is None:
+            raise UsageError(f"name the broker with --mqtt: no credential says where {name} connects")
+        who[name] = Credential(login.username, login.password, at) if login else Credential(user, password, at)
     return place, who
+
+
+def _address(url: str) -> tuple[str, str | None, str | None]:
+    """As `address_of`. Raises UsageError, which repeats no password."""
+    try:
+        if urlsplit(url).port != 0:
+            return address_of(url)
+    except ValueError:
+        pass
+    shown = re.sub("//.*@", "//…@", url, flags=re.DOTALL)
+    raise UsageError(f"{shown!r} is no address of a broker: write mqtt://HOST:1883")
 
 
 def _made_up(count: int | None, logins: dict[str, Login]) -> Inventory:

@@ -15,6 +15,8 @@ from ingest.inventory import dump
 from ingest.ranges import Ranges
 from ingest.store_duckdb import DuckStore
 from lunchong.crowd_life import Asked, Life
+from lunchong.errors import UsageError
+from lunchong.simulate import cast
 from simulators.publish import Credential
 from simulators.scenarios.neighbourhood import neighbourhood
 from tests.brokers import until
@@ -164,6 +166,37 @@ def test_a_wrong_argument_is_one_line_and_exit_code_2(wrong, says):
     assert done.returncode == 2
     assert says in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("named", "told", "connects_to"),
+    [
+        ("mqtt://here:1", "mqtt://there:2", "mqtt://here:1"),
+        (None, "mqtt://there:2", "mqtt://there:2"),
+        ("mqtt://here:1", None, "mqtt://here:1"),
+    ],
+)
+def test_devices_connect_where_the_option_says_else_where_the_credentials_say(tmp_path, named, told, connects_to):
+    login = {"username": "load/+", "password": "x", **({"url": told} if told else {})}
+    (tmp_path / "logins").write_text(json.dumps(login))
+    _, who = cast(Asked(mqtt=named, credentials=tmp_path / "logins", devices=2))
+    assert [one.url for one in who.values()] == [connects_to] * 2
+
+
+def test_without_any_address_it_asks_for_one(tmp_path):
+    (tmp_path / "logins").write_text('{"username":"load/+","password":"x"}')
+    for asked in (Asked(), Asked(credentials=tmp_path / "logins")):
+        with pytest.raises(UsageError, match="name the broker with --mqtt"):
+            cast(asked)
+
+
+@pytest.mark.parametrize("url", ["http://here", "mqtt://here:0", "mqtt://ann:secret@here:99999"])
+def test_an_address_that_no_broker_has_is_refused_wherever_it_stands(tmp_path, url):
+    (tmp_path / "logins").write_text(json.dumps({"username": "load/+", "password": "x", "url": url}))
+    for asked in (Asked(mqtt=url), Asked(credentials=tmp_path / "logins")):
+        with pytest.raises(UsageError, match=r"here.*' is no address of a broker: write mqtt://HOST:1883") as said:
+            cast(asked)
+        assert "secret" not in str(said.value)
 
 
 def test_a_device_without_a_credential_is_named(tmp_path):
