@@ -10,11 +10,12 @@ from pathlib import Path
 
 import paho.mqtt.client as paho
 from msgspec import Struct
+from paho.mqtt.exception import MQTTException
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from ingest.outbox import Outbound, Outbox
-from ingest.packets import Publish, PublishReader, pubacks
+from ingest.packets import MalformedPacket, Publish, PublishReader, pubacks
 from ingest.paho_connection import Connection
 from ingest.waker import Waker
 
@@ -89,7 +90,7 @@ class Bus:
         self._subscriptions = list(subscriptions)
         self._on_arrival, self._on_connect, self._on_disconnect = on_arrival, on_connect, on_disconnect
         self._reader = PublishReader()
-        self._holding = False
+        self._holding = self._end_known = False
         self._poll_ms = min(_POLL_MS, keepalive_s * 1_000 // _LOOKS_A_KEEPALIVE)
         self._manual_ack = manual_ack
         self._outbox = Outbox()
@@ -178,14 +179,19 @@ class Bus:
     def _live(self) -> bool:
         """One connection from its beginning to its end; whether it ever stood."""
         self.connection += 1
+        self._end_known = False
         try:
             self._client.reconnect()
             self._serve()
         except OSError as error:
             self._failed(f"cannot reach the broker: {error}")
+        except (MQTTException, MalformedPacket):
+            self._failed("what answers at the broker's address speaks no MQTT")
         except Exception:
             log.exception("the line to the broker broke")
         stood = self._outbox.fall()
+        if not (self._end_known or self._stopping.is_set()):
+            self._failed("the line to the broker broke off" if stood else "the broker hung up before it let us in")
         self._client.hang_up()
         if stood and not self._stopping.is_set():
             self._tell(self._on_disconnect)
@@ -205,7 +211,7 @@ class Bus:
             if wake in ready:
                 self._waker.rest()
             if self._hanging_up:
-                self._hanging_up = False
+                self._hanging_up, self._end_known = False, True
                 return
             if not reading:
                 if ready.get(line, 0) & ~select.POLLOUT:
@@ -276,6 +282,8 @@ class Bus:
     def _stand(self) -> None:
         self._outbox.stand()
         if not self.refused_filters:
+            if self.last_error:
+                log.warning("the broker is there again")
             self.last_error = ""
         self._tell(self._on_connect)
 
@@ -289,4 +297,4 @@ class Bus:
     def _failed(self, why: str) -> None:
         if why != self.last_error:
             log.warning("%s", why)
-        self.last_error = why
+        self.last_error, self._end_known = why, True

@@ -99,6 +99,8 @@ class Wellbeing:
     def _conditions(self) -> list[Condition]:
         away = self._drainer.unavailable
         if away is None:
+            if self._away_since_ms is not None:
+                log.warning("the store is there again and takes what waits in the spool")
             self._away_since_ms = None
         elif self._away_since_ms is None:
             self._away_since_ms = self._clock.service_ms()

@@ -22,12 +22,13 @@ CONNECT, SUBSCRIBE, PINGREQ = 0x10, 0x80, 0xC0
 class Unhelpful:
     """Speaks as much MQTT as one client with one subscription needs, and leaves unanswered what is `ignored`.
 
-    `reads` says whether it takes in anything; `connections` and `pings` count what came.
+    `hangs_up` ends one connection; `connections` and `pings` count what came.
     """
 
     def __init__(self) -> None:
         self.ignored: set[int] = set()
         self.connections = self.pings = 0
+        self.hangs_up = False
         self._port = free_port()
         self.url = f"mqtt://127.0.0.1:{self._port}"
         self._ended = threading.Event()
@@ -54,6 +55,9 @@ class Unhelpful:
     def _talk(self, line: socket.socket) -> None:
         packets = PacketBuffer(100_000)
         while not self._ended.is_set():
+            if self.hangs_up:
+                self.hangs_up = False
+                return
             if not select.select([line], [], [], 0.02)[0]:
                 continue
             if not (data := line.recv(65_536)):
@@ -148,3 +152,58 @@ def test_silence_is_noticed_once_the_line_is_no_longer_held(broker, line_to):
     began_s = time.monotonic()
     until(lambda: not bus.connected, 5)
     assert 1 < time.monotonic() - began_s < 3  # twice one second, and the look at which it is seen
+
+
+def log_of_the_bus(caplog):
+    return [record.getMessage() for record in caplog.records if record.name == "ingest.mqtt"]
+
+
+def test_the_log_says_that_the_broker_is_away_and_that_it_is_there_again(broker, line_to, caplog):
+    bus = line_to(broker)
+    bus.start()
+    until(lambda: "cannot reach" in bus.last_error)
+    broker.open()
+    until(lambda: bus.connected)
+    away, back = log_of_the_bus(caplog)
+    assert away.startswith("cannot reach the broker: ")
+    assert back == "the broker is there again"
+    bus.reconnect()
+    until(lambda: bus.connected and broker.connections == 2)
+    assert len(log_of_the_bus(caplog)) == 2  # it was our own wish
+
+
+HTTP_400 = (
+    b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n400 Bad Request"
+)
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (HTTP_400, "what answers at the broker's address speaks no MQTT"),
+        (b"", "the broker hung up before it let us in"),
+    ],
+)
+def test_what_is_no_broker_is_one_line_in_the_log(broker, line_to, caplog, monkeypatch, answer, said):
+    def answers_and_hangs_up(line):
+        line.recv(65_536)
+        line.sendall(answer)
+
+    monkeypatch.setattr(broker, "_talk", answers_and_hangs_up)
+    broker.open()
+    bus = line_to(broker)
+    bus.start()
+    until(lambda: broker.connections == 2)
+    until(lambda: bus.last_error == said)
+    assert [record.exc_info for record in caplog.records] == [None]
+    assert log_of_the_bus(caplog) == [said]
+
+
+def test_a_line_that_breaks_off_is_said(broker, line_to, caplog):
+    broker.open()
+    bus = line_to(broker)
+    bus.start()
+    until(lambda: bus.connected)
+    broker.hangs_up = True
+    until(lambda: bus.connected and broker.connections == 2)
+    assert log_of_the_bus(caplog) == ["the line to the broker broke off", "the broker is there again"]

@@ -10,6 +10,21 @@ from tests.brokers import until
 from tests.ingesting import Running
 
 
+def test_the_log_says_that_the_store_is_away_and_that_it_is_there_again(
+    running: Running, caplog: pytest.LogCaptureFixture
+) -> None:
+    running.store.away = True
+    running.meter(1, 10.0)
+    until(lambda: running.worker.status().conditions)
+    running.store.away = False
+    until(lambda: not running.worker.status().conditions)
+    said = [record.getMessage() for record in caplog.records if "the store" in record.getMessage()]
+    assert [line.partition(" and ")[0].partition(",")[0] for line in said] == [
+        "the store takes nothing",
+        "the store is there again",
+    ]
+
+
 def test_a_store_that_is_away_loses_nothing_and_is_said(running: Running) -> None:
     running.store.away = True
     running.meter(1, 10.0)
