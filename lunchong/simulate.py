@@ -29,7 +29,8 @@ It ends after `--for` wall seconds, or on SIGTERM or SIGINT: the street stops, a
 of a message beyond its first, `dropped` those given up and reported in `boots`, published before or not, `garbage`
 malformed payloads published on purpose (each with bytes of its own, so each makes one dead letter). What was published
 and neither acknowledged nor dropped when it ended is what `--sent` names and neither `--acked` nor `--dropped` does.
-Exit code 0; 1 when `--acked` can no longer be written; 2 for a bad argument or file, in one line.
+Exit code 0; 1 when `--acked` can no longer be written, or when it ended and no device had ever been connected; 2 for a
+bad argument or file, in one line.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ from msgspec import Struct
 
 from ingest.assets import ConnectorSpec, Device, Inventory, Name, Site
 from lunchong.crowd_life import Asked, Life
-from lunchong.errors import UsageError
+from lunchong.errors import UsageError, UserError
 from lunchong.inventory_file import InventoryFile
 from lunchong.range_files import SyncedRanges, write_ranges
 from lunchong.replay_lines import Login, read_logins
@@ -114,12 +115,17 @@ def _simulate(
         faults=shares, rate_per_s=rate, for_s=for_s, seed=seed, interval_s=interval, ca_file=ca, acked=acked, sent=sent,
         dropped=dropped, json=as_json,
     )  # fmt: skip
-    figures = simulate(asked, asked_to_stop())
+    figures, in_vain = simulate(asked, asked_to_stop())
     print(msgspec.json.encode(figures).decode() if as_json else _plain(figures), flush=True)
+    if in_vain:
+        raise UserError(f"no device was ever connected: {in_vain}")
 
 
-def simulate(asked: Asked, stop: Event) -> Figures:
-    """Live until `stop` is set or the time is over, then wait for the last acks. Raises UsageError."""
+def simulate(asked: Asked, stop: Event) -> tuple[Figures, str]:
+    """Live until `stop` is set or the time is over, then wait for the last acks. Raises UsageError.
+
+    Returns the figures, and why no device was ever connected, where that is so.
+    """
     place, who = cast(asked)
     for file in filter(None, (asked.sent, asked.dropped)):
         write_ranges(file, ())  # a path that cannot be written is known before the run, not after it
@@ -127,6 +133,7 @@ def simulate(asked: Asked, stop: Event) -> Figures:
     life = Life(place, who, asked, acked)
     began_s = told_s = time.monotonic()
     troubles: list[str] = []
+    connected = False
 
     def figures() -> Figures:
         return Figures(
@@ -142,6 +149,7 @@ def simulate(asked: Asked, stop: Event) -> Figures:
 
     while not stop.wait(TICK_S) and (asked.for_s is None or time.monotonic() - began_s < asked.for_s):
         life.step()
+        connected = connected or life.crowd.connected > 0
         if time.monotonic() - told_s >= TELL_EVERY_S:
             told_s = time.monotonic()
             if asked.json:
@@ -154,11 +162,14 @@ def simulate(asked: Asked, stop: Event) -> Figures:
     while not life.rests() and time.monotonic() < deadline_s:
         time.sleep(TICK_S)
     last = figures()
+    in_vain = (
+        "" if connected or last.connected else "; ".join(life.crowd.troubles[:3]) or "the broker had no time to answer"
+    )
     life.close()
     for path, what in ((asked.sent, "sent"), (asked.dropped, "dropped")):
         if path:
             write_ranges(path, life.ranges(what))
-    return last
+    return last, in_vain
 
 
 def cast(asked: Asked) -> tuple[Inventory, dict[str, Credential]]:

@@ -6,6 +6,8 @@ import json
 import signal
 import subprocess
 from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 
 import msgspec
 import pytest
@@ -17,6 +19,7 @@ from ingest.store_duckdb import DuckStore
 from lunchong.crowd_life import Asked, Life
 from lunchong.errors import UsageError
 from lunchong.simulate import cast
+from lunchong.simulate import simulate as live
 from simulators.publish import Credential
 from simulators.scenarios.neighbourhood import neighbourhood
 from tests.brokers import until
@@ -127,6 +130,41 @@ def test_a_disk_that_is_full_for_acknowledged_ranges_is_one_line(town):
     done = lunchong("simulate", *three, "--for", "20", "--acked", "/dev/full")
     assert done.returncode == 1
     assert done.stderr == "lunchong: cannot write /dev/full: No space left on device\n"
+
+
+def test_a_run_in_which_no_device_could_log_in_has_failed(town, tmp_path):
+    (tmp_path / "logins").write_text(json.dumps([{"username": f"{min(PLACE.sites)}/+", "password": "wrong"}]))
+    for user in (["--credentials", tmp_path / "logins"], ["--devices", "2"]):
+        done = lunchong("simulate", "--mqtt", town.mqtt, *user, "--for", "1.5", "--json")
+        last = json.loads(done.stdout.splitlines()[-1])
+        assert (done.returncode, last["connected"], last["sent"]) == (1, 0, 0)
+        assert done.stderr.splitlines()[-1].startswith("lunchong: no device was ever connected: the broker refused")
+
+
+def test_a_run_is_no_failure_where_some_log_in_or_the_broker_is_gone_at_the_end(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("lunchong.simulate.LAST_ACKS_S", 0.1)
+    folder = tmp_path / "data"
+    folder.mkdir()
+    site = min(PLACE.sites)
+    furnish(folder, {site})
+    with Server(folder) as server:
+        [mine] = json.loads((folder / "logins").read_text())
+        wrong = [{"username": name, "password": "wrong"} for name in PLACE.devices if not name.startswith(f"{site}/")]
+        (folder / "logins").write_text(json.dumps([mine, *wrong]))
+        acked, stop = tmp_path / "acked", Event()
+        asked = Asked(
+            mqtt=server.mqtt, inventory=folder / "inventory.toml", credentials=folder / "logins", acked=acked, json=True
+        )  # fmt: skip
+        with ThreadPoolExecutor() as pool:
+            run = pool.submit(live, asked, stop)
+            until(lambda: run.done() or (acked.exists() and acked.stat().st_size))
+            server.kill()
+            capsys.readouterr()
+            until(lambda: '"connected":0,' in capsys.readouterr().out)
+            stop.set()
+            figures, in_vain = run.result()
+    assert figures.sent > 0
+    assert (figures.connected, in_vain) == (0, "")
 
 
 def test_what_was_acknowledged_is_in_the_store_once(tmp_path):
