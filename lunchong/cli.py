@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
@@ -37,6 +38,7 @@ PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_opt
 
 def main() -> NoReturn:
     """Run the command that the arguments name; every error is said in one line and has its exit code."""
+    others_may = os.umask(0o077)  # what lies in a data folder, stores and their journals too, is its owner's alone
     try:
         code = app(standalone_mode=False)
     except typer.TyperException as error:
@@ -51,6 +53,8 @@ def main() -> NoReturn:
         code = ended.exit_code
     except (typer.Abort, KeyboardInterrupt):
         code = 130
+    finally:
+        os.umask(others_may)
     sys.exit(code or 0)
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import secrets
+import stat
 from collections.abc import Iterator
+from pathlib import Path
 
-from ingest.enrolments import EnrolmentError, Enrolments
+from ingest.enrolments import EnrolmentError, Enrolments, write_private
 from lunchong.data_folder import ADMIN_TOKEN, DataFolder
 from lunchong.errors import UserError
 from lunchong.inventory_file import InventoryFile
@@ -15,6 +17,7 @@ from lunchong.settings import Settings
 from lunchong.stores import prepare_store
 
 SERVICES = ("ingest", "api")
+OTHERS = stat.S_IRWXG | stat.S_IRWXO
 EXAMPLE = """\
 # The things of your place. `lunchong inventory check` names every mistake in here with its line;
 # a running server takes a changed file without a restart.
@@ -51,7 +54,7 @@ def set_up(settings: Settings) -> Iterator[str]:
     folder = DataFolder(settings.data_dir)
     folder.hold()
     try:
-        yield f"data folder  {folder.path}"
+        yield f"data folder  {folder.path}{_made_private(folder.path)}"
         folder.admin_token()
         yield f"admin token  {folder.path / ADMIN_TOKEN}"
         _make_secret(settings)
@@ -61,20 +64,38 @@ def set_up(settings: Settings) -> Iterator[str]:
             enrolments.service(service)
         yield f"credentials  {enrolments.path}"
         if not settings.inventory.exists():
-            settings.inventory.parent.mkdir(parents=True, exist_ok=True)
-            settings.inventory.write_text(EXAMPLE, encoding="utf-8")
+            write_private(settings.inventory, EXAMPLE.encode(), 0o644)
             yield f"example      {settings.inventory}: write your own"
         found = InventoryFile(settings.inventory).read()
         yield f"inventory    {settings.inventory}, {len(found.devices)} devices"
         for line in prepare_store(settings):
             yield f"influxdb     {line}"
         if settings.mqtt_acl_dir:
+            _make_for_the_broker(settings.mqtt_acl_dir)
             write_acl(settings, enrolments, found)
             yield f"mosquitto    {settings.mqtt_acl_dir / 'lunchong.conf'}, to be included in its own"
     except (EnrolmentError, OSError) as error:
         raise UserError(str(error)) from None
     finally:
         folder.release()
+
+
+def _made_private(folder: Path) -> str:
+    """Shut others out of a folder that was ours before; of one that is new to us only say that they may enter."""
+    mode = stat.S_IMODE(folder.stat().st_mode)
+    if not mode & OTHERS:
+        return ""
+    if not (folder / ADMIN_TOKEN).exists() or folder.stat().st_uid != os.geteuid():
+        return f", which others may enter: `chmod 700 {folder}` if nobody else uses it"
+    folder.chmod(mode & ~OTHERS)
+    return ", which others may enter no more"
+
+
+def _make_for_the_broker(folder: Path) -> None:
+    """The broker runs as another user, and reads by its group."""
+    if not folder.exists():
+        folder.mkdir(parents=True)
+        folder.chmod(0o750)
 
 
 def _make_secret(settings: Settings) -> None:

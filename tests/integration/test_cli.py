@@ -74,6 +74,41 @@ def test_init_makes_private_secrets_and_an_inventory_that_is_right(lunchong, pla
     assert "2 devices" in lunchong("inventory", "check", "--data", place).stdout
 
 
+def mode(path):
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_whatever_init_makes_on_the_way_to_its_folder_is_private_too(lunchong, tmp_path):
+    umask = os.umask(0o022)
+    try:
+        assert lunchong("init", "--data", tmp_path / "one" / "two" / "data").returncode == 0
+    finally:
+        assert os.umask(umask) == 0o022
+    assert [mode(tmp_path / path) for path in ("one", "one/two", "one/two/data")] == [0o700] * 3
+
+
+def test_init_shuts_others_out_of_a_folder_of_ours_and_says_so_of_another(lunchong, tmp_path):
+    tmp_path.chmod(0o755)
+    said = lunchong("init", "--data", tmp_path).stdout
+    assert f"data folder  {tmp_path}, which others may enter: `chmod 700 {tmp_path}`" in said
+    assert mode(tmp_path) == 0o755
+    said = lunchong("init", "--data", tmp_path).stdout
+    assert f"data folder  {tmp_path}, which others may enter no more" in said
+    assert mode(tmp_path) == 0o700
+    assert f"data folder  {tmp_path}\n" in lunchong("init", "--data", tmp_path).stdout
+
+
+def test_the_broker_s_folder_and_files_are_readable_by_its_group(lunchong, tmp_path):
+    acl = tmp_path / "acl"
+    for _ in range(2):
+        run = lunchong("init", "--data", tmp_path / "data", env={"LUNCHONG_MQTT_ACL_DIR": str(acl)})
+        assert run.returncode == 0
+        assert mode(acl) == 0o750
+        assert {path.name: mode(path) for path in acl.iterdir()} == dict.fromkeys(
+            ("passwd", "acl", "lunchong.conf"), 0o640
+        )
+
+
 def test_init_again_changes_nothing(lunchong, place):
     before = {path.name: path.read_bytes() for path in place.glob("[!l]*")}
     assert lunchong("init", "--data", place).returncode == 0

@@ -40,6 +40,13 @@ def test_a_demo_that_ends_by_itself_tells_what_became_of_every_message(folder):
     assert len(place.devices) == 14
 
 
+def test_what_a_demo_stores_is_its_owner_s_alone(folder):
+    kept = {path.name: oct(path.stat().st_mode & 0o777) for path in folder.iterdir() if path.is_file()}
+    assert {"spool.db", "trouble.db", "facts.duckdb"} <= kept.keys()
+    del kept["inventory.toml"]
+    assert set(kept.values()) == {"0o600"}, kept
+
+
 @pytest.mark.parametrize("ending", ["once", "twice", "killed"])
 def test_whatever_ends_a_demo_ends_its_broker_and_its_street(folder, ending):
     reached_ms = service_ms(folder) if (folder / "clock.json").exists() else 0
