@@ -25,6 +25,8 @@ LATE_S = 60.0
 NAMED = 5
 DEVICES_SHOWN = 20
 TROUBLES = OUTCOMES[2:]
+INIT = "run `lunchong init`"
+INIT_BESIDE = "stop `ingest` (or `serve`), run `lunchong init`, start it again"
 
 
 @dataclass(frozen=True)
@@ -75,9 +77,11 @@ class Examination:
 
 
 def examine(settings: Settings) -> Examination:
-    findings = list(_of_what_lies_here(settings))
-    if not is_running(settings.data_dir):
-        return Examination([*findings, Finding("note", "server", "none runs on this data folder")], None)
+    runs = is_running(settings.data_dir)
+    findings = list(_of_what_lies_here(settings, INIT_BESIDE if runs else INIT))
+    if not runs:
+        api = _of_the_api_apart(settings.data_dir)
+        return Examination([*findings, _without_a_server(api)], None, api)
     office = RemoteOffice(settings.data_dir)
     try:
         health, ingest = office.health(), office.ingest()
@@ -90,7 +94,13 @@ def examine(settings: Settings) -> Examination:
     return Examination(findings, ingest, (health and health.http) or _of_the_api_apart(settings.data_dir))
 
 
-def _of_what_lies_here(settings: Settings) -> Iterator[Finding]:
+def _without_a_server(api: str | None) -> Finding:
+    if api:
+        return Finding("bad", "ingest", f"none runs, and `api` serves {api} without it: start `lunchong ingest`")
+    return Finding("note", "server", "none runs on this data folder")
+
+
+def _of_what_lies_here(settings: Settings, init: str) -> Iterator[Finding]:
     yield _of_the_folder(settings)
     try:
         found = InventoryFile(settings.inventory).read()
@@ -105,21 +115,22 @@ def _of_what_lies_here(settings: Settings) -> Iterator[Finding]:
         except BrokerError as error:
             yield Finding("bad", "broker", str(error))
     if settings.store == "influxdb":
-        yield _of_influxdb(settings)
+        yield _of_influxdb(settings, init)
 
 
-def _of_influxdb(settings: Settings) -> Finding:
+def _of_influxdb(settings: Settings, init: str) -> Finding:
+    """`init` says how to run what mends the buckets."""
     try:
         found = found_buckets(settings)
     except UserError as error:
         return Finding("bad", "influxdb", str(error))
     if wrong := what_init_mends(settings, found):
-        return Finding("bad", "influxdb", f"{wrong}: run `lunchong init`")
+        return Finding("bad", "influxdb", f"{wrong}: {init}")
     kept_s, wanted_s = found[settings.influx_bucket] or 0, settings.retention_days * DAY_S
     kept = f"keeps its rows {f'for {kept_s / DAY_S:g} days' if kept_s else 'for ever'}"
     if kept_s and (not wanted_s or kept_s < wanted_s):
         wanted = f"{settings.retention_days} are set" if wanted_s else "they shall be kept for ever"
-        return Finding("bad", "influxdb", f"bucket {settings.influx_bucket} {kept} and {wanted}: run `lunchong init`")
+        return Finding("bad", "influxdb", f"bucket {settings.influx_bucket} {kept} and {wanted}: {init}")
     organisation = f"{settings.influx_url}, organisation {settings.influx_org}"
     return Finding("good", "influxdb", f"{organisation}, buckets {', '.join(found)}; the first {kept}")
 
@@ -140,6 +151,7 @@ def _of_the_server(health: Health, folder: DataFolder) -> Iterator[Finding]:
     if health.http is None:
         there = folder.is_held(API_LOCK)
         yield Finding("good" if there else "note", "api", "runs on this data folder" if there else "none runs here")
+    yield from _of_the_broker(health)
     yield Finding("good", "clock", f"service time {health.service_time}, speed {health.speed:g}")
     if not health.accepting:
         yield Finding("bad", "ingest", "accepts nothing: devices hold their readings")
@@ -164,14 +176,41 @@ def _of_the_server(health: Health, folder: DataFolder) -> Iterator[Finding]:
         yield Finding("bad", "inventory", f"{mistake}; the one before stays in use")
 
 
+def _of_the_broker(health: Health) -> Iterator[Finding]:
+    """What ingest says of its line; a broker of ours that does well is named where it lies."""
+    ours = health.refusals is not None
+    if health.broker_error:
+        said = f"{health.mqtt}, {health.broker_error}: {_what_to_do(health.broker_error, ours=ours)}"
+        yield Finding("bad", "broker", said)
+    elif not health.connected:
+        yield Finding("note", "broker", f"{health.mqtt} has not let ingest in yet: ask again in some seconds")
+    elif not ours:
+        yield Finding("good", "broker", f"{health.mqtt} lets ingest in")
+
+
+def _what_to_do(broker_error: str, *, ours: bool) -> str:
+    if ours:
+        return "it is started again by itself; its log is broker/nats.log in the data folder"
+    if any(words in broker_error for words in ("Not authorized", "Bad user name", "does not let us read")):
+        return "let it include lunchong.conf of LUNCHONG_MQTT_ACL_DIR, and reload it (docs/brokers.md)"
+    if "refused us" in broker_error:
+        return "its log says why"
+    if "certificate" in broker_error:
+        return "set LUNCHONG_MQTT_TLS_CERT to the authority that signed it"
+    if "cannot reach" in broker_error or "broke off" in broker_error:
+        return "start it, or mend LUNCHONG_MQTT_URL"
+    return "is it an MQTT broker? Look at LUNCHONG_MQTT_URL"
+
+
 def _of_the_api_apart(folder: Path) -> str | None:
-    """Where an `api` of its own serves on this data folder."""
-    if not DataFolder(folder).is_held(API_LOCK):
-        return None
+    """Where an `api` of its own serves on this data folder. One that was killed leaves its file to a later `serve`."""
     try:
-        return str(json.loads((folder / API_READY).read_bytes())["http"])
-    except (OSError, ValueError, KeyError):
-        return None  # it is about to come up
+        held_by = (folder / API_LOCK).read_text().strip()
+        said = json.loads((folder / API_READY).read_bytes())
+        serves = DataFolder(folder).is_held(API_LOCK) and held_by == str(said["pid"])
+        return str(said["http"]) if serves else None
+    except (UserError, OSError, ValueError, KeyError):
+        return None  # none, or it is about to come up
 
 
 def _of_the_messages(accounts: Sequence[DeviceAccount]) -> Iterator[Finding]:

@@ -21,6 +21,14 @@ from lunchong.stores import check_store, open_store
 from lunchong.timing import KEEP_EVERY_S, Timing, keep_clock, start_clock
 
 
+class Worker(IngestWorker):
+    """Tells also what is wrong with the line to the broker."""
+
+    @property
+    def broker_error(self) -> str:
+        return self._bus.last_error
+
+
 class FactsSide:
     """Clock, broker, store and ingest over one data folder. `http` is where this process serves HTTP, if it does."""
 
@@ -89,12 +97,14 @@ class FactsSide:
             last_refusal=broker.last_refusal if broker else "",
             broker_restarts=broker.restarts if broker else None,
             inventory_mistakes=self._in_use.mistakes,
+            connected=status.connected,
+            broker_error=self.worker.broker_error,
         )
 
     def _keep_clock(self, *, last: bool = False) -> None:
         keep_clock(self.clock, self._timing, self._folder, last=last)
 
-    def _start_worker(self, ending: ExitStack) -> IngestWorker:
+    def _start_worker(self, ending: ExitStack) -> Worker:
         key = self.gate.keys["ingest"]
         ingest = IngestSettings(
             data_dir=self._folder.path,
@@ -106,7 +116,7 @@ class FactsSide:
             version=version("lunchong"),
             **self.gate.trust(),
         )
-        worker = IngestWorker(ingest, self._in_use.inventory, self.store, self.clock)
+        worker = Worker(ingest, self._in_use.inventory, self.store, self.clock)
         worker.start()
         ending.callback(worker.stop)
         return worker

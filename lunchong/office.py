@@ -44,7 +44,7 @@ class Health(Struct, frozen=True, kw_only=True):
     """What a running installation says of itself.
 
     `http` is None where `ingest` runs alone, `dead_letters` while the store is away, the broker's figures where it is
-    not ours.
+    not ours. `broker_error` is why ingest does not read all that it must, in the words of the log.
     """
 
     pid: int
@@ -67,6 +67,8 @@ class Health(Struct, frozen=True, kw_only=True):
     last_refusal: str
     broker_restarts: int | None
     inventory_mistakes: list[str]
+    connected: bool = True
+    broker_error: str = ""
 
 
 class Office(Protocol):

@@ -207,6 +207,15 @@ def test_the_healthcheck_of_the_compose_file_asks_the_process(pair):
     assert well() == 0
 
 
+def test_the_doctor_says_that_ingest_does_not_run_though_the_api_does(pair):
+    pair.ingest.kill()
+    run = lunchong_here("doctor", "--data", pair.data, env=pair.env)
+    pair.start_ingest()
+    assert run.returncode == 1
+    [line] = [line for line in run.stdout.splitlines() if line.startswith("bad")]
+    assert line == f"bad   ingest       none runs, and `api` serves {pair.api.http} without it: start `lunchong ingest`"
+
+
 def test_an_ingest_that_is_stopped_keeps_nobody_waiting(pair):
     os.kill(pair.ingest.pid, signal.SIGSTOP)
     try:

@@ -199,9 +199,10 @@ def test_a_bucket_that_would_forget_facts_is_an_alarm_until_init_has_set_it_righ
         assert said.startswith("store_unavailable")
         assert "Retention Policy" in said
         assert "`lunchong init`" in said
-        short = "bucket lunchong_facts keeps its rows for 30 days and must keep them for ever: run `lunchong init`"
-        assert doctor(server)["influxdb"] == short
-        assert short in refusal(
+        short = "bucket lunchong_facts keeps its rows for 30 days and must keep them for ever"
+        beside_it = "stop `ingest` (or `serve`), run `lunchong init`, start it again"
+        assert doctor(server)["influxdb"] == f"{short}: {beside_it}"
+        assert f"{short}: run `lunchong init`" in refusal(
             lunchong("serve", "--data", a_place(tmp_path / "another"), env={**FREE_PORTS, **three}), 1
         )
     assert init().stdout.count("keeps its rows for ever now, instead of for 30 days") == 2

@@ -9,13 +9,14 @@ import socket
 import subprocess
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from lunchong.setting_up import EXAMPLE
 from tests.brokers import Client, Refused, until
-from tests.processes import Server, alive, children, lunchong
+from tests.processes import Server, alive, children, lunchong, lunchong_here
 from tests.talking import (
     PILE,
     TELEMETRY,
@@ -217,6 +218,48 @@ def test_it_works_with_a_mosquitto_of_one_s_own(tmp_path):
         say(device, message(1, "boot-one"))
         assert server.mqtt == broker.url
         assert children(server.pid) == []
+
+
+def the_broker(server):
+    """(level, what is said) of the broker by the doctor."""
+    run = lunchong_here("doctor", "--json", "--data", server.data, env=server.env)
+    found = [one for one in json.loads(run.stdout)["findings"] if one["what"] == "broker"]
+    assert run.returncode == any(one["level"] == "bad" for one in found), run
+    return found[-1]["level"], found[-1]["said"]
+
+
+def bad_broker(server):
+    level, said = the_broker(server)
+    return said if level == "bad" else ""
+
+
+def test_the_doctor_says_that_a_broker_is_away_and_that_it_does_not_know_us(tmp_path):
+    with (
+        own_mosquitto(tmp_path / "broker", tmp_path / "data") as broker,
+        Server(tmp_path / "data", env=broker.env) as server,
+    ):
+        until(lambda: the_broker(server) == ("good", f"{broker.url} lets ingest in"))
+        broker.stop()
+        until(lambda: "Connection refused: start it, or mend LUNCHONG_MQTT_URL" in the_broker(server)[1])
+        assert bad_broker(server)
+        (tmp_path / "broker" / "acl" / "passwd").write_text("")
+        broker.start()
+        until(lambda: "refused us" in bad_broker(server))
+        assert bad_broker(server) == (
+            f"{broker.url}, the broker refused us: Not authorized: let it include lunchong.conf of"
+            " LUNCHONG_MQTT_ACL_DIR, and reload it (docs/brokers.md)"
+        )
+
+
+def test_the_doctor_says_that_what_stands_at_the_broker_s_address_is_none(tmp_path, server):
+    addresses = {
+        f"mqtt://{server.http.removeprefix('http://')}": "no MQTT: is it an MQTT broker? Look at LUNCHONG_MQTT_URL",
+        "mqtt://no-such-host.invalid": "start it, or mend LUNCHONG_MQTT_URL",
+    }
+    for number, (address, said) in enumerate(addresses.items()):
+        with Server(a_place(tmp_path / str(number)), env={"LUNCHONG_MQTT_URL": address}) as lost:
+            assert until(partial(bad_broker, lost)).startswith(f"{address}, ")
+            assert bad_broker(lost).endswith(said)
 
 
 @pytest.fixture
