@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
@@ -46,7 +47,7 @@ def main() -> NoReturn:
         if said.startswith("Usage: "):  # no command was named: this is the help
             print(said, file=sys.stderr)
             sys.exit(UsageError.exit_code)
-        _fail(said, UsageError.exit_code)
+        _fail(_in_plain_words(said), UsageError.exit_code)
     except UserError as error:
         _fail(str(error), error.exit_code)
     except typer.Exit as ended:
@@ -56,6 +57,11 @@ def main() -> NoReturn:
     finally:
         os.umask(others_may)
     sys.exit(code or 0)
+
+
+def _in_plain_words(said: str) -> str:
+    """What is wrong with an option, without the words of the library that checks it."""
+    return re.sub("Value error, |, unable to parse .*", "", said).replace("Input should be", "must be")
 
 
 def _fail(what: str, code: int) -> NoReturn:
@@ -73,7 +79,7 @@ def _settings(data: Path | None, config: Path | None, **options: object) -> Sett
 def demo(
     port: Annotated[int | None, typer.Option(help="Port of the page and the API.", show_default="8080")] = None,
     for_s: Annotated[
-        float | None, typer.Option("--for", help="End by itself after so many seconds, with a tally.")
+        float | None, typer.Option("--for", min=0.1, help="End by itself after so many seconds, with a tally.")
     ] = None,
     speed: Annotated[float | None, typer.Option(help="Service seconds in one of the wall.", show_default="60")] = None,
     piles: Annotated[int | None, typer.Option(help="How many piles.", show_default="120")] = None,

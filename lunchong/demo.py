@@ -36,6 +36,7 @@ DRAIN_S = 30.0
 DEFAULT_MQTT_PORT = 1883
 RANGES = ("sent", "acked", "dropped")
 CREDENTIALS = "street-credentials.json"
+STREET_LOG = "street.log"
 BUCKET = "lunchong_demo"
 """Prefix of a demo's buckets: what it invents never lies among what an installation keeps."""
 
@@ -66,7 +67,10 @@ def play(run: Run, *, data_dir: Path | None, config: Path | None, port: int | No
         installation = ending.enter_context(Installation(settings, timing))
         began_ms = installation.clock.service_ms()
         check_store_keeps(settings, began_ms, wall_ms())
-        street = Street(_street_arguments(run.place, installation), settings.data_dir / "street.log")
+        log = settings.data_dir / STREET_LOG
+        if log.exists():
+            log.replace(log.with_suffix(".log.old"))
+        street = Street(_street_arguments(run.place, installation), log)
         ending.callback(lambda: street.stop(STOP_S))
         look = ending.enter_context(screen(as_json=run.as_json))
         if not _show(run, installation, street, look, asked):
@@ -85,11 +89,17 @@ def _show(run: Run, installation: Installation, street: Street, look: Screen, as
             return True
         installation.check()
         if (code := street.ended()) is not None:
-            raise UserError(
-                f"the street ended by itself with code {code}: see {installation.folder.path / 'street.log'}"
-            )
+            raise _why_it_ended(code, installation.folder.path / STREET_LOG)
         look.show(installation, street.figures, left_s)
     return False
+
+
+def _why_it_ended(code: int, log: Path) -> UserError:
+    """The street's last words, which are its reason where it was wrong use that ended it."""
+    said = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    if code == UsageError.exit_code and said:
+        return UsageError(said[-1].removeprefix("lunchong: "))
+    return UserError(f"the street ended by itself with code {code}: see {log}")
 
 
 def _end(installation: Installation, street: Street, began_ms: int) -> Tally:

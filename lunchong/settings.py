@@ -28,7 +28,8 @@ class SettingsError(UsageError):
 
 
 def _mqtt_url(value: str) -> str:
-    if value != EMBEDDED and not re.fullmatch(r"mqtts?://[^/\s@]+", value):
+    match = re.fullmatch(r"mqtts?://(?:[^/\s@:\[\]]+|\[[0-9A-Fa-f:.]+\])(?::(\d{1,5}))?", value, re.ASCII)
+    if value != EMBEDDED and (not match or (match[1] and not 0 < int(match[1]) <= 65_535)):
         raise ValueError("must be `embedded`, mqtt://HOST[:PORT] or mqtts://HOST[:PORT]")
     return value
 
@@ -175,7 +176,7 @@ def read(
     folder = Path(str(given.get("data_dir") or os.environ.get(f"{PREFIX}DATA_DIR") or defaults.get("data_dir", "data")))
     file = config or folder / "lunchong.toml"
     text = _text_of(file, needed=config is not None)
-    mistakes = [*_unknown_variables(), *_unknown_keys(file, text)]
+    mistakes = [*_wrong_variables(), *_unknown_keys(file, text)]
     if mistakes:
         raise SettingsError("; ".join(mistakes))
 
@@ -240,11 +241,15 @@ def _text_of(file: Path, *, needed: bool) -> str:
         raise SettingsError(f"cannot read the settings file {file}: {error}") from None
 
 
-def _unknown_variables() -> Iterable[str]:
+def _wrong_variables() -> Iterable[str]:
     for variable in os.environ:
         name = variable.upper().removeprefix(PREFIX)
-        if variable.upper().startswith(PREFIX) and name.lower() not in Said.model_fields:
+        if not variable.upper().startswith(PREFIX):
+            continue
+        if name.lower() not in Said.model_fields:
             yield f"unknown setting {variable}{_hint(name.lower(), lambda near: PREFIX + near.upper())}"
+        elif Said.model_fields[name.lower()].annotation is int and not os.environ[variable]:
+            yield f"{variable} must be a number, not '': give it one, or unset it"
 
 
 def _unknown_keys(file: Path, text: str) -> Iterable[str]:

@@ -38,7 +38,6 @@ from __future__ import annotations
 import re
 import sys
 import time
-from datetime import date
 from pathlib import Path
 from threading import Event
 from typing import Annotated
@@ -54,6 +53,7 @@ from lunchong.errors import UsageError, UserError
 from lunchong.inventory_file import InventoryFile
 from lunchong.range_files import SyncedRanges, write_ranges
 from lunchong.replay_lines import Login, read_logins
+from lunchong.scenario import date_of
 from lunchong.stopping import asked_to_stop
 from simulators.mischief import parse
 from simulators.publish import Credential
@@ -96,7 +96,7 @@ def _simulate(
     weather: Annotated[str | None, typer.Option(metavar="DATE", help="Weather of that day.")] = None,
     faults: Annotated[str, typer.Option(metavar="SPEC", help="As duplicate=0.01,reboot=0.005.")] = "",
     rate: Annotated[float | None, typer.Option(min=0.001, help="A plain load of so many messages a second.")] = None,
-    for_s: Annotated[float | None, typer.Option("--for", min=0, help="End after so many seconds.")] = None,
+    for_s: Annotated[float | None, typer.Option("--for", min=0.1, help="End after so many seconds.")] = None,
     seed: Annotated[int, typer.Option(help="The same seed is the same life.")] = 1,
     interval: Annotated[int, typer.Option(min=1, max=900, help="Reporting interval in service seconds.")] = 60,
     ca: Annotated[Path | None, typer.Option(help="Authority that signed the broker's certificate.")] = None,
@@ -107,9 +107,10 @@ def _simulate(
 ) -> None:
     """Simulated devices against any installation; see also --replay FILE --map MAP.toml."""
     try:
-        day, shares = date.fromisoformat(weather) if weather else None, parse(faults)
+        shares = parse(faults)
     except ValueError as error:
         raise UsageError(str(error)) from None
+    day = date_of(weather) if weather is not None else None
     asked = Asked(
         mqtt=mqtt, inventory=inventory, credentials=credentials, devices=devices, speed=speed, weather=day,
         faults=shares, rate_per_s=rate, for_s=for_s, seed=seed, interval_s=interval, ca_file=ca, acked=acked, sent=sent,

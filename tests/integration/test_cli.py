@@ -166,12 +166,19 @@ def test_the_doctor_finds_a_fresh_place_well(lunchong, place):
         (["ingest"], "DuckDB is for the all-in-one process alone: use `lunchong serve` instead of `ingest`"),
         (["api"], "DuckDB is for the all-in-one process alone: use `lunchong serve` instead of `api`"),
         (["demo", "--weather", "yesterday"], "the weather's date must be like 2013-08-06, not 'yesterday'"),
-        (["demo", "--speed", "0"], "bad option: Expected `float` >= 0.1 - at `$.speed`"),
+        (["demo", "--speed", "0"], "--speed must be a number from 0.1 to 3600, not 0.0"),
+        (["demo", "--piles", "0"], "--piles must be a whole number from 1 to 5000, not 0"),
+        (["demo", "--for", "0"], "Invalid value for '--for': must be greater than or equal to 0.1"),
+        (["serve", "--clock", "sun"], "Invalid value for '--clock': 'sun' is not one of 'wall', 'messages'."),
+        (["serve", "--speed", "fast"], "Invalid value for '--speed': must be a valid number"),
+        (["demo", "--for", "-5"], "Invalid value for '--for': must be greater than or equal to 0.1"),
     ],
 )
 def test_wrong_use_is_one_line_and_exit_code_2(lunchong, place, arguments, said):
     more = [] if arguments[0] in ("surf", "demo") else ["--data", place]
-    assert said in refusal(lunchong(*arguments, *more), 2)
+    line = refusal(lunchong(*arguments, *more), 2)
+    assert said in line
+    assert "Value error" not in line
 
 
 @pytest.mark.parametrize(

@@ -79,8 +79,25 @@ def test_somebody_s_edit_of_the_inventory_is_kept_and_another_place_is_made_anew
         assert len(demo.get("/api/v1/devices")["items"]) == 2
 
 
-def test_a_scenario_with_an_unknown_key_is_one_line(tmp_path):
-    (tmp_path / "odd.toml").write_text("pile = 2\n")
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("pile = 2", "unknown key 'pile'; there are speed, piles, stations, seed, weather, inventory, faults"),
+        ("piles = 'two'", "piles must be a whole number from 1 to 5000, not 'two'"),
+        ("weather = 2013-08-06", "weather must be a date in quotes, as '2013-08-06', not 2013-08-06"),
+    ],
+)
+def test_a_mistake_in_a_scenario_is_one_line(tmp_path, text, said):
+    (tmp_path / "odd.toml").write_text(text)
     run = lunchong("demo", "--scenario", tmp_path / "odd.toml", "--data", tmp_path)
     assert run.returncode == 2
-    assert run.stderr == f"lunchong: scenario {tmp_path}/odd.toml: Object contains unknown field `pile`\n"
+    assert run.stderr.startswith(f"lunchong: scenario {tmp_path}/odd.toml: {said}")
+    assert len(run.stderr.splitlines()) == 1
+
+
+def test_a_day_of_which_no_weather_is_known_is_named(tmp_path):
+    (tmp_path / "street.log").write_text("what a street said before\n")
+    run = lunchong(*SMALL, "--weather", "1900-01-01", "--json", "--data", tmp_path, env=FREE_PORTS)
+    assert run.returncode == 2
+    said = "no weather is known of 1900-01-01: give a date from 2013-01-30 to 2015-12-31"
+    assert run.stderr.splitlines()[-1] == f"lunchong: {said}"

@@ -129,18 +129,34 @@ def test_proxies_and_listen_addresses_are_taken_apart(monkeypatch):
         ("LUNCHONG_HTTP_PORT", "65536", "LUNCHONG_HTTP_PORT must be less than or equal to 65535, not '65536'"),
         ("LUNCHONG_STORE", "csv", "LUNCHONG_STORE must be 'duckdb' or 'influxdb', not 'csv'"),
         ("LUNCHONG_MQTT_URL", "http://x", "LUNCHONG_MQTT_URL must be `embedded`, mqtt://HOST[:PORT]"),
+        ("LUNCHONG_MQTT_URL", "mqtt://x:0", "LUNCHONG_MQTT_URL must be `embedded`, mqtt://HOST[:PORT]"),
+        ("LUNCHONG_MQTT_URL", "mqtt://127.0.0.1:99999", "LUNCHONG_MQTT_URL must be `embedded`, mqtt://HOST[:PORT]"),
+        ("LUNCHONG_MQTT_URL", "mqtt://x:", "LUNCHONG_MQTT_URL must be `embedded`, mqtt://HOST[:PORT]"),
         ("LUNCHONG_MQTT_LISTEN", "1883", "LUNCHONG_MQTT_LISTEN must be HOST:PORT, not '1883'"),
         ("LUNCHONG_MQTT_LISTEN", "0.0.0.0:1883", "LUNCHONG_MQTT_LISTEN 0.0.0.0:1883 is beyond loopback"),
         ("LUNCHONG_MQTT_TLS_KEY", "/key", "LUNCHONG_MQTT_TLS_CERT and LUNCHONG_MQTT_TLS_KEY go together"),
         ("LUNCHONG_TIMEZONE", "Mars/Base", "LUNCHONG_TIMEZONE must be a time zone"),
         ("LUNCHONG_TIMEZONE", "/etc/passwd", "LUNCHONG_TIMEZONE must be a time zone"),
         ("LUNCHONG_RETENTION_DAYS", "-1", "LUNCHONG_RETENTION_DAYS must be greater than or equal to 0"),
+        ("LUNCHONG_RETENTION_DAYS", "", "LUNCHONG_RETENTION_DAYS must be a number, not '': give it one, or unset it"),
         ("LUNCHONG_TRUSTED_PROXIES", "proxy", "LUNCHONG_TRUSTED_PROXIES must be addresses or networks"),
     ],
 )
 def test_a_bad_variable_is_named_with_what_would_be_right(monkeypatch, variable, value, said):
     monkeypatch.setenv(variable, value)
     assert refused().startswith(said)
+
+
+@pytest.mark.parametrize(
+    "url", ["mqtt://broker", "mqtts://10.0.0.1:8883", "mqtt://[::1]:1883", "mqtt://my_host.local:1"]
+)
+def test_a_broker_is_at_a_host_with_or_without_a_port(url):
+    assert read(options={"mqtt_url": url}).mqtt_url == url
+
+
+def test_an_empty_variable_that_is_no_number_is_not_set(monkeypatch):
+    monkeypatch.setenv("LUNCHONG_MQTT_URL", "")
+    assert read().mqtt_url == "embedded"
 
 
 @pytest.mark.parametrize(
