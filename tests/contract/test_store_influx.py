@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import time
+from contextlib import closing
 
 import pytest
 
 from ingest.facts import DeadLetter, SkewMark
 from ingest.influx_setup import prepare
 from ingest.store import StoreUnavailable, StoreUnusable
+from ingest.store_duckdb import DuckStore
 from ingest.store_influx import InfluxStore
 from tests.influx import running
 from tests.stores import (
     HOUR_MS,
     NINE_MS,
     amenity,
+    climate,
     connector,
     dead_letter,
     fault,
     meter,
+    outlets,
+    presence,
     session,
 )
 
@@ -187,3 +192,91 @@ def test_a_letter_that_was_kept_keeps_its_time_whatever_the_server_says(influx_s
         spool.batch(dead=[DeadLetter(**{**{n: getattr(letter, n) for n in letter.__struct_fields__}, "count": 2})])
     )
     assert [(found.id, found.count) for found in influx_store.dead_letters()] == [("one", 2)]
+
+
+# --- fields of all types beside each other ---------------------------------------------------------------------------
+
+
+def all_kinds(at_ms, step, boot):
+    """Every field that an instrument may say, within a second; counters that grow with `step`."""
+    of_pile = {"boot": boot, "power_kw": 7.0 + step, "current_a": 30.5, "voltage_v": 230.0, "temp_c": 31.5}
+    return [
+        meter(at_ms, 10.0 + step, soc_pct=50.0, **of_pile),
+        meter(at_ms, 90.0 + step, connector=2, **of_pile),
+        connector(at_ms + 1, "charging", suspended_by="site", bay_occupied=True, token="t", error="e", boot=boot),
+        climate(
+            at_ms + 2, 21.5 + step, indoor_rh_pct=50.0, outdoor_c=3.0, outdoor_rh_pct=80.0, pm25=9.5, co2_ppm=700.0,
+            boot=boot,
+        ),
+        presence(
+            at_ms + 3, 4 + step, seats_used=3, reading_seats_used=2, entries=100 + step, groups='{"courier":1}',
+            boot=boot,
+        ),
+        outlets(at_ms + 4, 1_000.0 + step, outlets_used=2, boot=boot),
+        amenity(at_ms + 5, "water", step % 2 == 0, note="n", boot=boot),
+        amenity(at_ms + 5, "door", True, device="pile-01", boot=boot),
+        fault(at_ms + 6, "E1", note="n", temp_c=61.5, boot=boot),
+        fault(at_ms + 6, "E1", device="station-01", boot=boot),
+    ]  # fmt: skip
+
+
+def answers(store):
+    """What every question of the port is answered, in an order that is the same for all stores."""
+    found = {
+        "latest": sorted(store.latest(), key=repr),
+        "stored": sorted(store.stored()),
+        "sessions": store.sessions(limit=2),
+        "more": store.sessions(cursor=store.sessions(limit=2).next),
+        "open": store.open_sessions(),
+        "after": store.sessions_after("jn-01", "pile-01", NINE_MS),
+        "letters": store.dead_letters(limit=2),
+        "dead": store.count_dead(),
+    }
+    for device, no in (("pile-01", 1), ("pile-01", 2), ("station-01", None)):
+        for every_ms in (1_000, HOUR_MS):
+            asked = "jn-01", device, no, NINE_MS - HOUR_MS, NINE_MS + 3 * HOUR_MS, every_ms
+            found[f"history {device} {no} {every_ms}"] = store.history(*asked)
+    for no in (1, 2):
+        found[f"readings {no}"] = sorted(store.readings("jn-01", "pile-01", no, NINE_MS), key=repr)
+    for level in ("hour", "day"):
+        found[level] = store.rollups(level, NINE_MS - 24 * HOUR_MS, LATER_MS)
+    return found
+
+
+def test_with_data_of_all_kinds_in_one_hour_each_question_has_duckdbs_answer(influx_store, spool, tmp_path):
+    def say(*rows, **more):
+        batch = spool.batch(*rows, **more)
+        assert influx_store.write(batch) == duck.write(batch) == []
+
+    def agree():
+        for store in (influx_store, duck):
+            store.roll_up(LATER_MS)
+        found, wanted = answers(influx_store), answers(duck)
+        for question, answer in wanted.items():
+            assert found[question] == answer, question
+
+    with closing(DuckStore(tmp_path / "facts.duckdb")) as duck:
+        say(
+            *all_kinds(NINE_MS, 9, "boot-a"),
+            *all_kinds(NINE_MS + 60_000, 11, "boot-a"),
+            *all_kinds(NINE_MS + 120_000, 0, "boot-b"),
+            *all_kinds(NINE_MS + HOUR_MS, 5, "boot-b"),
+            meter(NINE_MS + 130_000, 3.0, boot="boot-b", ts_ms=NINE_MS, skewed=True),
+            presence(NINE_MS + 130_000, 3, entries=1, boot="boot-b", ts_ms=NINE_MS, skewed=True),
+            sessions=[session(NINE_MS + n, ended_ms=NINE_MS + 9 if n else None) for n in range(4)],
+            dead=[dead_letter(NINE_MS + n) for n in range(4)],
+        )
+        agree()
+        late = all_kinds(NINE_MS + 90_000, 2, "boot-c")
+        say(*late, withdrawn=[f"at-{NINE_MS + 1}"])
+        agree()
+        wrong = [
+            SkewMark("jn-01", str(row[2]), "boot-c", int(row[5]), int(row[5])) for row in (late[0], late[4], late[6])
+        ]
+        say(*all_kinds(NINE_MS + 100_000, 1, "boot-c"), skewed=wrong)
+        agree()
+        for store in (influx_store, duck):
+            assert store.purge_dead([f"dead-{NINE_MS + 1}"]) == 1
+            assert store.purge_dead(before_ms=NINE_MS + 3) == 2
+        assert influx_store.expire(NINE_MS + HOUR_MS) == duck.expire(NINE_MS + HOUR_MS) > 0
+        agree()

@@ -23,7 +23,7 @@ from ingest.store import RollupRow, TelemetryStore
 from ingest.store_duckdb import DuckStore
 from ingest.store_influx import InfluxStore
 from tests.influx import fresh_buckets
-from tests.stores import HOUR_MS, NINE_MS, Spool, climate, connector, meter, outlets, presence
+from tests.stores import HOUR_MS, NINE_MS, Spool, amenity, climate, connector, fault, meter, outlets, presence
 
 LATER_MS = NINE_MS + 10 * 24 * HOUR_MS
 EVENING_MS = NINE_MS + 4 * HOUR_MS
@@ -178,6 +178,71 @@ def test_hours_that_come_only_after_they_expired_are_rolled_up_all_the_same(stor
     assert by_hour(store) == {0: 1.5, 1: 2.5}
 
 
+def test_counters_that_fall_take_nothing_away_whichever_fell_beside_which(store, spool):
+    station = [
+        presence(NINE_MS, 2, entries=100), outlets(NINE_MS + 1, 1_000.0), climate(NINE_MS + 2, 20.0),
+        presence(NINE_MS + 3, 4, entries=110), outlets(NINE_MS + 4, 1_010.0),
+        presence(NINE_MS + 5, 0, entries=0, boot="boot-b"), outlets(NINE_MS + 6, 0.0, boot="boot-b"),
+        presence(NINE_MS + 7, 2, entries=3, boot="boot-b"), outlets(NINE_MS + 8, 5.5, boot="boot-b"),
+        climate(NINE_MS + 9, 24.0, boot="boot-b"),
+        presence(NINE_MS + HOUR_MS, 1, entries=1), outlets(NINE_MS + HOUR_MS + 1, 6.5),
+    ]  # fmt: skip
+    pile = [
+        meter(NINE_MS, 50.0), connector(NINE_MS + 1, "charging"), meter(NINE_MS + 2, 52.0),
+        meter(NINE_MS + 3, 1.0, boot="boot-b"), meter(NINE_MS + 4, 1.5, boot="boot-b"),
+        meter(NINE_MS, 7.0, connector=2), meter(NINE_MS + 1, 8.0, connector=2),
+        meter(NINE_MS + HOUR_MS, 0.25), meter(NINE_MS + HOUR_MS + 1, 0.75),
+    ]  # fmt: skip
+    store.write(spool.batch(*station, *pile))
+    assert store.roll_up(LATER_MS) == 2
+    found = store.rollups("hour", 0, LATER_MS)
+    assert [(row.start_ms, row.device, row.connector, row.samples) for row in found] == [
+        (NINE_MS, "pile-01", 1, 5),
+        (NINE_MS, "pile-01", 2, 2),
+        (NINE_MS, "station-01", 0, 10),
+        (NINE_MS + HOUR_MS, "pile-01", 1, 2),
+        (NINE_MS + HOUR_MS, "station-01", 0, 2),
+    ]
+    assert [row.energy_kwh for row in found] == [2.5, 1.0, None, 0.5, None]
+    assert [row.entries for row in found] == [None, None, 13, None, 0]
+    assert [row.outlet_wh for row in found] == [None, None, 15.5, None, 1.0]
+    of_station = found[2]
+    assert (of_station.people_max, of_station.people_mean) == (4.0, 2.0)
+    assert (of_station.indoor_c_min, of_station.indoor_c_max) == (20.0, 24.0)
+    days = store.rollups("day", 0, LATER_MS)
+    assert [(row.device, row.connector, row.energy_kwh, row.entries, row.outlet_wh) for row in days] == [
+        ("pile-01", 1, 3.0, None, None),
+        ("pile-01", 2, 1.0, None, None),
+        ("station-01", 0, None, 13, 16.5),
+    ]
+
+
+@pytest.mark.parametrize("late", ["presence", "outlets", "meter"])
+def test_a_counter_that_is_found_to_have_fallen_late_renews_its_hour_alone(store, spool, late):
+    store.write(
+        spool.batch(
+            presence(NINE_MS, 1, entries=10), presence(NINE_MS + 2, 1, entries=12),
+            outlets(NINE_MS, 100.0), outlets(NINE_MS + 2, 120.0),
+            meter(NINE_MS, 5.0), meter(NINE_MS + 2, 9.0), meter(NINE_MS + HOUR_MS, 10.0),
+        )
+    )  # fmt: skip
+    store.roll_up(LATER_MS)
+    fell = {
+        "presence": presence(NINE_MS + 1, 1, entries=0),
+        "outlets": outlets(NINE_MS + 1, 0.0),
+        "meter": meter(NINE_MS + 1, 0.0),
+    }
+    store.write(spool.batch(fell[late]))
+    assert store.roll_up(LATER_MS) == 1
+    pile, station, next_hour = store.rollups("hour", 0, LATER_MS)
+    assert pile.energy_kwh == (9.0 if late == "meter" else 4.0)
+    assert (station.entries, station.outlet_wh) == (
+        12 if late == "presence" else 2,
+        120.0 if late == "outlets" else 20.0,
+    )
+    assert next_hour.energy_kwh == 1.0
+
+
 # --- against a naive computation -------------------------------------------------------------------------------------
 
 
@@ -265,3 +330,52 @@ def assert_rollups_equal_a_naive_computation(store: TelemetryStore, doings: list
             for row in store.rollups(level, since_ms, LATER_MS)
         }
         assert found == naive(rows.values(), level)
+
+
+# --- one store against the other -------------------------------------------------------------------------------------
+
+said_by_kind = {
+    "meter": lambda at_ms, value, **more: meter(at_ms, value, power_kw=value, **more),
+    "meter of 2": lambda at_ms, value, **more: meter(at_ms, value, connector=2, **more),
+    "connector": lambda at_ms, _value, **more: connector(at_ms, "charging", bay_occupied=True, **more),
+    "presence": lambda at_ms, value, **more: presence(at_ms, int(value), entries=int(value), **more),
+    "outlets": lambda at_ms, value, **more: outlets(at_ms, value, outlets_used=int(value), **more),
+    "climate": lambda at_ms, value, **more: climate(at_ms, value, co2_ppm=400.0 + value, **more),
+    "amenity": lambda at_ms, value, **more: amenity(at_ms, "water", value > 3, **more),
+    "fault": lambda at_ms, _value, **more: fault(at_ms, "E1", **more),
+}
+anything = st.tuples(
+    st.sampled_from([*said_by_kind]),
+    st.integers(0, 3 * 60 - 1),
+    st.sampled_from([0.0, 1.0, 2.0, 5.0, 9.0]),
+    st.sampled_from(["boot", "boot-b"]),
+)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.lists(anything, min_size=1, max_size=15) | st.none(), min_size=1, max_size=4))
+def test_both_stores_make_the_same_rollups_of_readings_of_all_kinds(influx_server, doings):
+    """A list is a batch (kind, minute, value, boot), None rolls up what is over."""
+    with (
+        TemporaryDirectory() as folder,
+        fresh_buckets(influx_server) as prefix,
+        closing(InfluxStore(influx_server.url, influx_server.token, org=influx_server.org, prefix=prefix)) as influx,
+        closing(DuckStore(Path(folder) / "facts.duckdb")) as duck,
+    ):
+        spool, seqs = Spool(), itertools.count(1)
+        for doing in doings:
+            rows = [
+                said_by_kind[kind](EVENING_MS + minute * 60_000, value, boot=boot, seq=next(seqs))
+                for kind, minute, value, boot in doing or ()
+            ]
+            batch = spool.batch(*rows)
+            for store in (influx, duck):
+                if doing is None:
+                    store.roll_up(EVENING_MS + 2 * HOUR_MS)
+                else:
+                    store.write(batch)
+        for store in (influx, duck):
+            store.roll_up(LATER_MS)
+        for level in ("hour", "day"):
+            asked = level, EVENING_MS - 24 * HOUR_MS, LATER_MS
+            assert influx.rollups(*asked) == duck.rollups(*asked)
