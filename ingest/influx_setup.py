@@ -37,6 +37,10 @@ def look(url: str, token: str, *, org: str, prefix: str) -> dict[str, int | None
         return {name: None if bucket is None else _kept_s(bucket) for name, bucket in found.items()}
 
 
+class NoInfluxDB(StoreUnusable):
+    """What answers at the address is something else, so nothing may be given to it."""
+
+
 @contextmanager
 def _asking(url: str, token: str, org: str, within_ms: int = CONNECT_MS) -> Iterator[InfluxDBClient]:
     """A client whose failures are StoreUnusable, in one line."""
@@ -44,6 +48,8 @@ def _asking(url: str, token: str, org: str, within_ms: int = CONNECT_MS) -> Iter
     try:
         with InfluxDBClient(url.rstrip("/"), token, org=org, timeout=within, retries=False) as client:
             yield client
+    except _NotTheirs:
+        raise NoInfluxDB(f"what answers at {url} is no InfluxDB 2: look at LUNCHONG_INFLUX_URL") from None
     except ApiException as error:
         raise StoreUnusable(_why(url, org, error)) from None
     except NOT_REACHED as error:
@@ -72,13 +78,21 @@ def _prepare(client: InfluxDBClient, url: str, org: str, buckets: Buckets, reten
             yield f"bucket {name} keeps its rows {_kept(wanted_s)} now, instead of {_kept(kept_s)}"
 
 
+class _NotTheirs(Exception):
+    """An answer that InfluxDB does not give."""
+
+
 def _bucket(client: InfluxDBClient, org: str, name: str) -> Bucket | None:
     try:
-        found: list[Bucket] = client.buckets_api().find_buckets(org=org, name=name).buckets
+        found: list[Bucket] | None = client.buckets_api().find_buckets(org=org, name=name).buckets
     except ApiException as error:
-        if error.status == 404 and not is_no_org(error):
-            return None
-        raise
+        if error.status != 404 or is_no_org(error):
+            raise
+        if not said_by(error).startswith("bucket "):
+            raise _NotTheirs from None
+        return None
+    if found is None:  # the client makes an answer of any page
+        raise _NotTheirs
     return found[0] if found else None
 
 
@@ -98,4 +112,8 @@ def _why(url: str, org: str, error: ApiException) -> str:
         )
     if error.status == 404:
         return f"InfluxDB at {url} {no_org(org)}"
+    if not error.status:  # TLS failed
+        said = said_by(error)
+        advice = "does this machine trust it?" if "CERTIFICATE" in said else "does the address begin with http:// ?"
+        return f"InfluxDB does not answer at {url} ({said}): {advice}"
     return f"InfluxDB at {url} answers {error.status}: {said_by(error)}"

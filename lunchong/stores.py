@@ -50,12 +50,14 @@ def prepare_for_any_time(settings: Settings) -> list[str]:
 
 
 def check_store(settings: Settings) -> None:
-    """Raise UserError where InfluxDB lacks a bucket of ours, or lets go of what shall be kept; one that is away, or
-    refuses us, is waited for later."""
+    """Raise UserError where InfluxDB lacks a bucket of ours, lets go of what shall be kept, or is none; one that is
+    away, or refuses us, is waited for later."""
     if settings.store == "duckdb":
         return
     try:
         found = found_buckets(settings)
+    except UsageError:
+        raise
     except UserError as error:
         log.warning("%s; readings wait in the spool until it takes them", error)
         return
@@ -97,24 +99,29 @@ def check_store_is_empty(settings: Settings) -> None:
 
 
 def _prepare(settings: Settings, retention_days: int) -> list[str]:
-    from ingest.influx_setup import prepare
+    from ingest.influx_setup import NoInfluxDB, prepare
 
     url, token = influx_address(settings)
     try:
         return prepare(
             url, token, org=settings.influx_org, prefix=settings.influx_bucket, retention_days=retention_days
         )
+    except NoInfluxDB as error:
+        raise UsageError(str(error)) from None
     except StoreUnusable as error:
         raise UserError(str(error)) from None
 
 
 def found_buckets(settings: Settings) -> dict[str, int | None]:
-    """How many seconds each bucket keeps its rows: 0 for ever, None where it is missing. Raises UserError."""
-    from ingest.influx_setup import look
+    """How many seconds each bucket keeps its rows: 0 for ever, None where it is missing. Raises UserError, and
+    UsageError where the address is not that of an InfluxDB."""
+    from ingest.influx_setup import NoInfluxDB, look
 
     url, token = influx_address(settings)
     try:
         return look(url, token, org=settings.influx_org, prefix=settings.influx_bucket)
+    except NoInfluxDB as error:
+        raise UsageError(str(error)) from None
     except StoreUnusable as error:
         raise UserError(str(error)) from None
 

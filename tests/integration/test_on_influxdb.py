@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -137,6 +138,55 @@ def test_what_is_wrong_with_influxdb_is_one_line_to_init_and_a_finding_to_the_do
     [finding] = [line for line in run_.stdout.splitlines() if "influxdb " in line]
     assert finding.startswith("bad")
     assert said in finding
+
+
+HTML = b"<!doctype html><html><body>A dashboard, and no bucket at all</body></html>"
+
+
+@pytest.fixture(params=[200, 404])
+def no_influxdb(request):
+    """The address of something that answers each request with a page."""
+
+    class Page(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(request.param)
+            self.send_header("Content-Type", "text/html")
+            self.send_header("Content-Length", str(len(HTML)))
+            self.end_headers()
+            self.wfile.write(HTML)
+
+        def log_message(self, *_args):
+            """Nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/foo"
+        server.shutdown()
+
+
+def test_what_is_no_influxdb_is_said_to_be_none(tmp_path, no_influxdb):
+    env = {
+        "LUNCHONG_STORE": "influxdb",
+        "LUNCHONG_INFLUX_URL": no_influxdb,
+        "LUNCHONG_INFLUX_TOKEN": "token",
+        "LUNCHONG_MQTT_LISTEN": "127.0.0.1:0",
+        "LUNCHONG_HTTP_PORT": "0",
+    }
+    said = f"what answers at {no_influxdb} is no InfluxDB 2: look at LUNCHONG_INFLUX_URL"
+    assert said in refusal(lunchong_here("init", "--data", a_place(tmp_path), env=env), 2)
+    assert f"bad   influxdb     {said}\n" in lunchong_here("doctor", "--data", tmp_path, env=env).stdout
+    assert said in refusal(lunchong("serve", "--data", tmp_path, env=env), 2)
+
+
+def test_an_address_with_tls_that_has_none_is_asked_about(tmp_path, influxd, three):
+    wrong = {**three, "LUNCHONG_INFLUX_URL": influxd.url.replace("http:", "https:")}
+    line = refusal(lunchong_here("init", "--data", tmp_path, env=wrong), 1)
+    assert line.endswith(": does the address begin with http:// ?")
+
+
+def test_a_path_that_influxdb_does_not_have_is_no_influxdb(tmp_path, influxd, three):
+    wrong = {**three, "LUNCHONG_INFLUX_URL": f"{influxd.url}/foo"}
+    assert "/foo is no InfluxDB 2" in refusal(lunchong_here("init", "--data", tmp_path, env=wrong), 2)
 
 
 def test_the_doctor_compares_the_buckets_with_the_settings(tmp_path, three):
