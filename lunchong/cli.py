@@ -278,7 +278,7 @@ def dead_letters_show(
     config: Config = None,
 ) -> None:
     """One dead letter whole, as it came."""
-    from lunchong.letters import as_dict, found
+    from lunchong.letters import as_dict, found, plain
     from lunchong.offline import office
 
     with office(_settings(data, config)) as desk:
@@ -287,7 +287,7 @@ def dead_letters_show(
         print(json.dumps(letter, ensure_ascii=False))
     else:
         for key, value in letter.items():
-            print(f"{key:12} {value}")
+            print(f"{key:12} {plain(str(value))}")
 
 
 @dead_letters.command("retry")

@@ -16,6 +16,7 @@ from lunchong.control import RemoteOffice, is_running
 from lunchong.data_folder import API_LOCK, API_READY, DataFolder
 from lunchong.errors import UserError
 from lunchong.inventory_file import InventoryFile, InventoryMistakes
+from lunchong.letters import plain
 from lunchong.office import Health, IngestNow
 from lunchong.settings import EMBEDDED, Settings
 from lunchong.stores import DAY_S, found_buckets, what_init_mends
@@ -36,7 +37,7 @@ class Finding:
     said: str
 
     def __str__(self) -> str:
-        return f"{self.level:4}  {self.what:12} {self.said}"
+        return f"{self.level:4}  {self.what:12} {plain(self.said)}"
 
     def as_dict(self) -> dict[str, str]:
         return asdict(self)
@@ -234,7 +235,7 @@ def _said(counts: Mapping[str, int]) -> str:
 
 
 def _name(account: DeviceAccount) -> str:
-    return f"{account.site}/{account.device}"
+    return plain(f"{account.site}/{account.device}")
 
 
 def _of_the_devices(health: Health) -> Iterator[Finding]:

@@ -12,6 +12,7 @@ from ingest.enrolments import Enrolments
 from lunchong.data_folder import DataFolder
 from lunchong.inventory_file import InventoryInUse
 from lunchong.jobs import Jobs
+from lunchong.letters import plain
 from lunchong.office import write_acl
 from lunchong.settings import EMBEDDED, Settings
 
@@ -72,5 +73,5 @@ class Gate:
     def _watch_refusals(self) -> None:
         refused = self.broker.refusals() if self.broker else 0
         if self.broker and refused > self._refusals_said:
-            log.warning("the broker refused %d times, the last: %s", refused, self.broker.last_refusal)
+            log.warning("the broker refused %d times, the last: %s", refused, plain(self.broker.last_refusal))
         self._refusals_said = refused

@@ -25,11 +25,16 @@ def as_dict(letter: DeadLetter) -> dict[str, object]:
     }
 
 
+def plain(text: str) -> str:
+    """What others wrote, with whatever a terminal would obey shown as its escape."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
 def as_line(letter: DeadLetter) -> str:
     payload = letter.payload[: SHOWN * 4].decode("utf-8", "backslashreplace")
-    text = "".join(char if char.isprintable() else "·" for char in payload)[:SHOWN]
+    text = plain(payload)[:SHOWN]
     times = f" ×{letter.count}" if letter.count > 1 else ""
-    return f"{letter.id}  {rfc3339(letter.received_ms)}  {letter.topic}  {letter.reason}{times}  {text}"
+    return f"{letter.id}  {rfc3339(letter.received_ms)}  {plain(letter.topic)}  {plain(letter.reason)}{times}  {text}"
 
 
 def found(office: Office, wanted: str) -> DeadLetter:

@@ -83,6 +83,10 @@ def test_the_doctor_tells_what_devices_suffer_from(server):
         until(lambda: "devices" not in doctor(server))
 
 
+def beside_unwell(server, *arguments):
+    return lunchong_here(*arguments, "--data", server.data, env=server.env).stdout
+
+
 def test_a_client_reads_states_and_no_telemetry(server):
     key = enrolled(server, "client", "enroll", "board")
     with Client(key["url"], key["username"], password=key["password"]) as board:
@@ -103,6 +107,23 @@ def test_a_dead_letter_is_listed_shown_and_purged_beside_the_server(server):
         run = lunchong("dead-letters", *gone, "--data", server.data)
         assert run.returncode in (1, 2)
         assert run.stderr.startswith("lunchong: there is no dead letter"), run.stderr
+
+
+def test_what_a_device_wrote_does_nothing_to_the_terminal(server):
+    evil = "a\x1b[2J\nb"
+    with as_device(server) as device:
+        device.publish(TELEMETRY, message(1, f"boot-{evil}", kind=evil))
+        [letter] = until(lambda: json.loads(beside(server, "dead-letters", "list", "--json")))
+        fault = {"kind": "fault", "code": evil, "severity": "critical", "note": evil}
+        device.publish(TELEMETRY, message(1, "boot-evil", cleared=False, **fault))
+        said = until(lambda: (text := beside_unwell(server, "doctor")) and "fault:" in text and text)
+        device.publish(TELEMETRY, message(2, "boot-evil", cleared=True, **fault))
+        until(lambda: "fault:" not in beside_unwell(server, "doctor"))
+    said += beside(server, "dead-letters", "list") + beside(server, "dead-letters", "show", letter["id"])
+    assert evil in letter["reason"]
+    assert all(line.isprintable() for line in said.split("\n"))
+    assert said.count("a\\x1b[2J\\nb") >= 3
+    beside(server, "dead-letters", "purge", "--all")
 
 
 def test_a_mended_inventory_is_used_without_a_restart_and_takes_dead_letters_that_it_explains(server):
