@@ -158,7 +158,7 @@ def _of_the_server(health: Health, folder: DataFolder) -> Iterator[Finding]:
         yield Finding("bad", "ingest", "accepts nothing: devices hold their readings")
     for condition in health.conditions:
         bad = condition.severity != "info"
-        text = f"{condition.code} since {condition.since}: {condition.evidence}"
+        text = f"{condition.code} since {condition.since}: {condition.evidence.replace(INIT, INIT_BESIDE)}"
         yield Finding("bad" if bad else "note", "condition", text)
     yield from _of_the_devices(health)
     late = health.spool_age_s > LATE_S * max(1.0, health.speed)

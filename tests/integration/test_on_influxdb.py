@@ -261,6 +261,18 @@ def test_a_bucket_that_would_forget_facts_is_an_alarm_until_init_has_set_it_righ
         assert "condition" not in doctor(server)
 
 
+def test_the_doctor_says_to_stop_a_server_whose_bucket_is_gone_before_init(tmp_path, influxd, three):
+    assert lunchong_here("init", "--data", tmp_path, env=three).returncode == 0
+    with Server(tmp_path, env=three) as server:
+        influxd.server.drop_bucket(BUCKETS[0])
+        with as_device(server) as device:
+            say(device, message(1, "boot-one"))
+        until(lambda: "condition" in doctor(server))
+        found = doctor(server)
+        for what in ("influxdb", "condition"):
+            assert found[what].endswith(": stop `ingest` (or `serve`), run `lunchong init`, start it again")
+
+
 @pytest.fixture
 def in_our_environment(monkeypatch, three):
     for variable in [variable for variable in os.environ if variable.startswith("LUNCHONG_")]:
