@@ -147,6 +147,7 @@ class Stage:
                 "LUNCHONG_STORE": "influxdb",
                 "LUNCHONG_INFLUX_URL": influxd.url,
                 "LUNCHONG_INFLUX_TOKEN": influxd.token,
+                "LUNCHONG_INFLUX_BUCKET": PREFIX,
             }
         return self._influxd
 
