@@ -22,6 +22,7 @@ SERVICE_CODES = {
     "disk_full": "the spool takes no commit; devices hold their readings",
     "store_unavailable": "the store takes nothing; readings stay in the spool",
     "store_late": "history is behind: the spool's oldest batch waits for over a minute",
+    "rollup_failed": "hours and days are not counted up; readings are stored",
     "ingest_error": "a mistake of ours made ingest begin again; messages are taken one by one for a minute",
     "spool_damaged": "acknowledged batches were gone from the spool at start",
 }
@@ -81,12 +82,13 @@ def service_conditions(
     *,
     full: tuple[int, str] | None,
     away: tuple[int, str] | None,
+    uncounted: tuple[int, str] | None = None,
     failed: tuple[int, str] | None = None,
     size: SpoolSize,
     damage: Iterable[Damage],
     now_ms: int,
 ) -> list[Condition]:
-    """What is wrong with ingest itself; `full`, `away` and `failed` are (since when in service time, why)."""
+    """What is wrong with ingest itself; each but `size` and `damage` is (since when in service time, why)."""
     found: list[Condition] = []
     if full is not None:
         found.append(Condition(code="disk_full", since=rfc3339(full[0]), severity="critical", evidence=full[1]))
@@ -95,6 +97,9 @@ def service_conditions(
     if size.oldest_ms is not None and now_ms - size.oldest_ms > LATE_MS:
         evidence = f"history is complete until {rfc3339(size.oldest_ms)}"
         found.append(Condition(code="store_late", since=rfc3339(size.oldest_ms), severity="warning", evidence=evidence))
+    if uncounted is not None:
+        since = rfc3339(uncounted[0])
+        found.append(Condition(code="rollup_failed", since=since, severity="warning", evidence=uncounted[1]))
     if failed is not None:
         found.append(Condition(code="ingest_error", since=rfc3339(failed[0]), severity="warning", evidence=failed[1]))
     for gone in damage:

@@ -12,6 +12,7 @@ from ingest.drain import Drainer
 from ingest.messages import Condition, ServiceNotice
 from ingest.running import Clock
 from ingest.spooling import Spool, SpoolFull
+from ingest.upkeep import Upkeep
 
 log = logging.getLogger(__name__)
 
@@ -21,8 +22,9 @@ NOTICE_EVERY_S = 10.0
 class Wellbeing:
     """Kept by the commit thread."""
 
-    def __init__(self, spool: Spool, drainer: Drainer, clock: Clock, version: str) -> None:
-        self._spool, self._drainer, self._clock, self._version = spool, drainer, clock, version
+    def __init__(self, spool: Spool, drainer: Drainer, upkeep: Upkeep, clock: Clock, version: str) -> None:
+        self._spool, self._drainer, self._upkeep, self._clock = spool, drainer, upkeep, clock
+        self._version = version
         self._since = rfc3339(clock.service_ms())
         self._size = spool.size(drainer.drained)
         self._full: tuple[int, str] | None = None
@@ -107,6 +109,7 @@ class Wellbeing:
         return service_conditions(
             full=self._full,
             away=None if away is None else (self._away_since_ms or 0, away),
+            uncounted=self._upkeep.rollup_failed if away is None else None,
             failed=self._failed,
             size=self._size,
             damage=self._spool.damage,

@@ -62,10 +62,11 @@ class IngestWorker:
         now = self._now()
         self._spool = SqliteSpool(settings.data_dir, now.service_ms)
         self._pipeline = self._load()
-        self._drainer = Drainer(self._spool, store, Upkeep(store, clock, settings.retention_days).turn)
+        upkeep = Upkeep(store, clock, settings.retention_days)
+        self._drainer = Drainer(self._spool, store, upkeep.turn)
         self._catch_up = CatchUp(self._spool, self._drainer, store)
         self._catch_up.begin(self._pipeline, now)
-        self._wellbeing = Wellbeing(self._spool, self._drainer, clock, settings.version)
+        self._wellbeing = Wellbeing(self._spool, self._drainer, upkeep, clock, settings.version)
         self._retries = DeadLetterRetries(self._spool, store, self._drainer)
         self._mender = Mender(self._drainer, self._spool, store)
         self._bus = Bus(

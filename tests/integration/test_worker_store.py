@@ -6,6 +6,7 @@ import threading
 
 import pytest
 
+from ingest.store import StoreUnavailable
 from tests.brokers import until
 from tests.ingesting import Running
 
@@ -148,3 +149,40 @@ def test_an_error_of_ours_in_a_run_of_messages_buries_the_one_that_makes_it(
     until(lambda: running.acked() == set(range(1, 8)))
     until(lambda: running.stored() == 6)
     assert [(letter.reason, letter.seq) for letter in running.store.dead_letters()] == [("internal_error", 5)]
+
+
+def test_a_store_that_cannot_roll_up_takes_readings_and_is_caught_up_with(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuses(_before_ms: int, _limit_hours: int = 0) -> int:
+        raise StoreUnavailable("a query is refused")
+
+    running.meter(1, 10.0)
+    until(lambda: running.stored() == 1)
+    running.worker.stop()
+    before = [(running.folder / name).read_bytes() for name in ("spool.db", "spool.mark")]
+    running.start()
+    running.meter(2, 11.0)
+    until(lambda: running.stored() == 2)
+    running.worker.stop()
+    for name, content in zip(("spool.db", "spool.mark"), before, strict=True):
+        (running.folder / name).write_bytes(content)
+    monkeypatch.setattr("ingest.upkeep.ROLL_UP_EVERY_S", 0.1)
+    monkeypatch.setattr(running.store, "roll_up", refuses)
+    running.store.away = True
+    running.start()
+    running.store.away = False
+    until(lambda: {"rollup_failed", "spool_damaged"} == codes(running))
+    running.worker.forget_damage()
+    for seq in range(3, 8):
+        running.meter(seq, 10.0 + seq)
+        until(lambda: running.stored() == seq)  # noqa: B023 - it is waited for within the turn
+        assert codes(running) == {"rollup_failed"}
+    [failed] = running.worker.status().conditions
+    assert (failed.severity, failed.evidence) == ("warning", "a query is refused")
+    monkeypatch.undo()
+    until(lambda: codes(running) == set())
+
+
+def codes(running: Running) -> set[str]:
+    return {condition.code for condition in running.worker.status().conditions}
