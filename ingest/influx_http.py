@@ -24,6 +24,7 @@ from urllib3.exceptions import HTTPError
 from ingest.store import StoreUnavailable
 
 LINES_AT_ONCE = 5_000
+WRITTEN = 204
 CONNECT_MS = 10_000
 ANSWER_MS = 30_000
 LONGEST_WAIT_S = 300.0
@@ -80,10 +81,12 @@ class Influx:
         """Store lines. Raises StoreUnavailable, PointRefused or TooLarge."""
         body = gzip.compress("\n".join(lines).encode(), 1, mtime=0)
         with _Call(self, f"bucket {bucket}", writing=True):
-            self._writes.post_write(
+            _, status, _ = self._writes.post_write_with_http_info(
                 self.org, bucket, body, content_encoding="gzip", precision=WritePrecision.NS,
                 content_type="text/plain; charset=utf-8", accept="application/json",
             )  # fmt: skip
+            if status != WRITTEN:  # a page that stands there says 200 to everything
+                raise StoreUnavailable(f"{no_influxdb(self.url)}: it answers {status} to a write")
 
     def note(self, bucket: str, lines: Sequence[str]) -> None:
         """Store marks of our own, of which none can be given up. Raises StoreUnavailable."""
@@ -104,7 +107,12 @@ class Influx:
             answer = self._queries.query_raw(flux, dialect=_DIALECT, params=dict(params))
             answer.auto_close = False  # else it is closed under the reader that has just read its end
             try:
+                if not answer.headers.get("Content-Type", "").startswith("text/csv"):
+                    raise StoreUnavailable(f"{no_influxdb(self.url)}: it answers a query with no table")
                 yield from _rows(io.TextIOWrapper(answer, "utf-8", newline=""), columns, self.url)
+            except BaseException:
+                answer.close()  # a line with an answer half read is of no use to the next question
+                raise
             finally:
                 answer.release_conn()
 
@@ -156,6 +164,10 @@ class _Call:
         if error.status == 404:
             return f"has no such place ({said_by(error)}): run `lunchong init`"
         return f"answers {error.status} for {self._what}: {said_by(error)}"
+
+
+def no_influxdb(url: str) -> str:
+    return f"what answers at {url} is no InfluxDB 2: look at LUNCHONG_INFLUX_URL"
 
 
 def is_no_org(error: ApiException) -> bool:

@@ -10,7 +10,7 @@ from influxdb_client.domain.bucket import Bucket
 from influxdb_client.domain.bucket_retention_rules import BucketRetentionRules
 from influxdb_client.rest import ApiException
 
-from ingest.influx_http import ANSWER_MS, CONNECT_MS, NOT_REACHED, is_no_org, no_org, said_by
+from ingest.influx_http import ANSWER_MS, CONNECT_MS, NOT_REACHED, is_no_org, no_influxdb, no_org, said_by
 from ingest.influx_reads import Buckets
 from ingest.store import StoreUnusable
 
@@ -49,7 +49,7 @@ def _asking(url: str, token: str, org: str, within_ms: int = CONNECT_MS) -> Iter
         with InfluxDBClient(url.rstrip("/"), token, org=org, timeout=within, retries=False) as client:
             yield client
     except _NotTheirs:
-        raise NoInfluxDB(f"what answers at {url} is no InfluxDB 2: look at LUNCHONG_INFLUX_URL") from None
+        raise NoInfluxDB(no_influxdb(url)) from None
     except ApiException as error:
         raise StoreUnusable(_why(url, org, error)) from None
     except NOT_REACHED as error:

@@ -91,6 +91,19 @@ def test_questions_that_get_no_answer_say_so_and_are_asked_once(influx_store, pr
     assert len(proxy.asked) == len(questions)
 
 
+def test_a_page_that_says_200_to_everything_has_stored_nothing(influx_store, spool, proxy):
+    batch = spool.batch(meter(NINE_MS))
+    proxy.rule = lambda _asked: Said(200, "welcome", {"Content-Type": "text/html"})
+    with pytest.raises(StoreUnavailable, match="is no InfluxDB 2"):
+        influx_store.write(batch)
+    with pytest.raises(StoreUnavailable, match="is no InfluxDB 2"):
+        influx_store.drained("another")
+    proxy.rule = lambda _asked: None
+    influx_store.write(batch)
+    assert influx_store.drained(batch.spool) == batch.no
+    assert len(influx_store.stored()) == 1
+
+
 def test_an_answer_that_breaks_off_is_no_answer(influx_store, spool, proxy, monkeypatch):
     """A table that ends in the middle must not be taken for the whole one."""
     influx_store.write(spool.batch(*(meter(NINE_MS + n, seq=n) for n in range(1, 200))))
@@ -99,6 +112,7 @@ def test_an_answer_that_breaks_off_is_no_answer(influx_store, spool, proxy, monk
     def half(request, status, headers, content):
         request.send_response_only(status)
         request.send_header("Content-Length", str(len(content)))
+        request.send_header("Content-Type", headers["Content-Type"])
         request.end_headers()
         request.wfile.write(content[: len(content) // 2])
         request.close_connection = True
@@ -108,6 +122,16 @@ def test_an_answer_that_breaks_off_is_no_answer(influx_store, spool, proxy, monk
         influx_store.stored()
     monkeypatch.setattr(proxy, "_answer", answer)
     assert influx_store.stored() == [("jn-01", "pile-01", "boot", 1, 199, 199)]
+
+
+def test_an_answer_that_nobody_read_to_its_end_is_in_nobody_s_way(influx_store, spool, proxy, influx_prefix):
+    influx_store.write(spool.batch(*(meter(NINE_MS + n, seq=n) for n in range(1, 2_000))))
+    script = f'from(bucket: "{influx_prefix}") |> range(start: 0)'
+    for _ in range(3):
+        rows = influx_store._influx.query(script, ("_value",), {})
+        next(rows)
+        rows.close()
+        assert len(influx_store.stored()) == 1
 
 
 def test_a_body_that_is_too_large_is_sent_in_parts(influx_store, spool, proxy):
