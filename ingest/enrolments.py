@@ -152,7 +152,13 @@ def write_broker_files(folder: Path, files: dict[str, str]) -> None:
     """Put a broker's generated files where it reads them.
 
     The group may read them: give the folder the broker's group and the set-group-id bit, so that the broker, which
-    runs as another user, can.
+    runs as another user, can. Raises EnrolmentError.
     """
+    if not folder.exists():
+        try:
+            folder.mkdir(parents=True)
+            folder.chmod(0o750)
+        except OSError as error:
+            raise EnrolmentError(f"cannot make {folder}: {error.strerror}") from None
     for name, text in files.items():
         write_private(folder / name, text.encode(), 0o640)

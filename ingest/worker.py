@@ -114,6 +114,11 @@ class IngestWorker:
     def connected(self) -> bool:
         return self._bus.connected
 
+    @property
+    def broker_error(self) -> str:
+        """Why the line to the broker does not stand; what was last wrong with it where it does."""
+        return self._bus.last_error
+
     def reload_inventory(self, inventory: Inventory) -> None:
         with self._lock:
             self._inventory = inventory

@@ -21,14 +21,6 @@ from lunchong.stores import check_store, open_store
 from lunchong.timing import KEEP_EVERY_S, Timing, keep_clock, start_clock
 
 
-class Worker(IngestWorker):
-    """Tells also what is wrong with the line to the broker."""
-
-    @property
-    def broker_error(self) -> str:
-        return self._bus.last_error
-
-
 class FactsSide:
     """Clock, broker, store and ingest over one data folder. `http` is where this process serves HTTP, if it does."""
 
@@ -104,7 +96,7 @@ class FactsSide:
     def _keep_clock(self, *, last: bool = False) -> None:
         keep_clock(self.clock, self._timing, self._folder, last=last)
 
-    def _start_worker(self, ending: ExitStack) -> Worker:
+    def _start_worker(self, ending: ExitStack) -> IngestWorker:
         key = self.gate.keys["ingest"]
         ingest = IngestSettings(
             data_dir=self._folder.path,
@@ -116,7 +108,7 @@ class FactsSide:
             version=version("lunchong"),
             **self.gate.trust(),
         )
-        worker = Worker(ingest, self._in_use.inventory, self.store, self.clock)
+        worker = IngestWorker(ingest, self._in_use.inventory, self.store, self.clock)
         worker.start()
         ending.callback(worker.stop)
         return worker

@@ -63,7 +63,7 @@ class _Line:
         self.connected = False
         self.notice: bytes | None = None
         self.bus = Bus(
-            login.url or url,
+            url,
             client_id=f"replay-{secrets.token_hex(8)}",
             username=login.username,
             password=login.password,

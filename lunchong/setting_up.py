@@ -71,7 +71,6 @@ def set_up(settings: Settings) -> Iterator[str]:
         for line in prepare_store(settings):
             yield f"influxdb     {line}"
         if settings.mqtt_acl_dir:
-            _make_for_the_broker(settings.mqtt_acl_dir)
             write_acl(settings, enrolments, found)
             yield f"mosquitto    {settings.mqtt_acl_dir / 'lunchong.conf'}, to be included in its own"
     except (EnrolmentError, OSError) as error:
@@ -89,13 +88,6 @@ def _made_private(folder: Path) -> str:
         return f", which others may enter: `chmod 700 {folder}` if nobody else uses it"
     folder.chmod(mode & ~OTHERS)
     return ", which others may enter no more"
-
-
-def _make_for_the_broker(folder: Path) -> None:
-    """The broker runs as another user, and reads by its group."""
-    if not folder.exists():
-        folder.mkdir(parents=True)
-        folder.chmod(0o750)
 
 
 def _make_secret(settings: Settings) -> None:

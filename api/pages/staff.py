@@ -50,9 +50,7 @@ def device_page(ctx: Ctx, say: Say, form: Form, answer: Annotated[OneDevice, Dep
 
 def _needs_no_look(device: DeviceAnswer) -> bool:
     """Nothing holds at it that is more than information, and no message of it is lost."""
-    return all(held.severity == "info" for held in device.conditions) and not (
-        device.messages and device.messages.lost
-    )
+    return all(held.severity == "info" for held in device.conditions) and not (device.messages and device.messages.lost)
 
 
 def _headers(say: Speaker) -> dict[str, str]:
