@@ -13,7 +13,7 @@ from ingest.ranges import Ranges
 from ingest.states import device_state
 from ingest.topics import device_topic
 
-ACK_EVERY_S = 0.05
+ACK_EVERY_S = 0.02
 """Merged for at most 100 ms by contract, with the wait for a commit in it."""
 URGENT_EVERY_S = 0.04
 """With the wait for a commit and for a turn, a connector's change is told within 100 ms."""
