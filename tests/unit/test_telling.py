@@ -95,7 +95,7 @@ def test_acks_are_merged_within_a_tenth_of_a_second() -> None:
     told.at(10.0)
     told.commit(acks=[(4, 4)])
     told.commit(acks=[(5, 6), (9, 9)])
-    told.at(10.04)
+    told.at(10.015)
     assert told.acks == [[[1, 3]]]
-    told.at(10.06)
+    told.at(10.025)
     assert told.acks == [[[1, 3]], [[4, 6], [9, 9]]]
