@@ -37,8 +37,6 @@ DEFAULT_MQTT_PORT = 1883
 RANGES = ("sent", "acked", "dropped")
 CREDENTIALS = "street-credentials.json"
 STREET_LOG = "street.log"
-BUCKET = "lunchong_demo"
-"""Prefix of a demo's buckets: what it invents never lies among what an installation keeps."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +48,7 @@ class Run:
 
 def play(run: Run, *, data_dir: Path | None, config: Path | None, port: int | None) -> None:
     """Set everything up, show it until it is over or a signal comes, and end it."""
-    listen = f"127.0.0.1:{_free_or_any(DEFAULT_MQTT_PORT)}"
-    defaults = {"data_dir": Path("data/demo"), "mqtt_listen": listen, "influx_bucket": BUCKET}
+    defaults = {"data_dir": Path("data/demo"), "mqtt_listen": f"127.0.0.1:{_free_or_any(DEFAULT_MQTT_PORT)}"}
     settings = read(data_dir=data_dir, config=config, options={"http_port": port}, defaults=defaults)
     if settings.mqtt_url != EMBEDDED:
         raise UsageError("the demo brings its own broker: unset LUNCHONG_MQTT_URL")

@@ -105,7 +105,7 @@ class Said(BaseSettings):
     influx_token: Annotated[str, AfterValidator(_influx_token)] | None = Field(None, description="InfluxDB's token.")
     influx_org: str = Field("lunchong", min_length=1, description="InfluxDB's organisation.")
     influx_bucket: Annotated[str, AfterValidator(_influx_bucket)] = Field(
-        "lunchong", description="Prefix of InfluxDB's three buckets. The demo's is `lunchong_demo`."
+        "lunchong", description="Prefix of InfluxDB's three buckets."
     )
     ledger_url: str | None = Field(
         None, description="SQLAlchemy address of the ledger; SQLite in `DATA_DIR` if not set."

@@ -20,7 +20,6 @@ from tests.talking import PILE, a_place, as_device, doctor, message, say
 
 BERLIN = (ROOT / "tests/sessions/berlin.csv", ROOT / "tests/sessions/berlin.toml")
 BUCKETS = ("lunchong", "lunchong_facts", "lunchong_rollups")
-OF_THE_DEMO = tuple(name.replace("lunchong", "lunchong_demo") for name in BUCKETS)
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +37,7 @@ def three(influxd):
         "LUNCHONG_INFLUX_URL": influxd.url,
         "LUNCHONG_INFLUX_TOKEN": influxd.token,
     }
-    for name in (*BUCKETS, *OF_THE_DEMO):
+    for name in BUCKETS:
         influxd.server.drop_bucket(name)
 
 
@@ -48,7 +47,7 @@ def kept_days(influxd):
     return {
         bucket["name"]: sum(rule["everySeconds"] for rule in bucket["retentionRules"]) / 86_400
         for bucket in found
-        if bucket["name"] in (*BUCKETS, *OF_THE_DEMO)
+        if bucket["name"] in BUCKETS
     }
 
 
@@ -65,24 +64,15 @@ def test_the_demo_runs_on_three_settings_and_nothing_of_it_is_lost_or_twice(tmp_
     tally = json.loads(run_.stdout)
     assert (tally["lost"], tally["duplicates"], tally["dead"]) == (0, 0, 0)
     assert tally["sent"] == tally["acked"] == tally["stored"] > 500
-    assert kept_days(influxd) == dict.fromkeys(OF_THE_DEMO, 0)
+    assert kept_days(influxd) == dict.fromkeys(BUCKETS, 0)
     assert not (tmp_path / "facts.duckdb").exists()
 
 
-def test_a_demo_and_an_installation_on_one_influxdb_never_meet(tmp_path, influxd, three):
+def test_the_demo_leaves_buckets_as_they_are(tmp_path, influxd, three):
+    init = lunchong_here("init", "--data", tmp_path / "other", env={**three, "LUNCHONG_RETENTION_DAYS": "7"})
+    assert init.returncode == 0, init
     small = ("demo", "--piles", "2", "--stations", "0", "--for", 1, "--json", "--data", tmp_path / "demo")
     assert lunchong(*small, env={**FREE_PORTS, **three}).returncode == 0
-    init = lunchong_here("init", "--data", tmp_path / "other", env={**three, "LUNCHONG_RETENTION_DAYS": "7"})
-    assert init.returncode == 0, init
-    assert kept_days(influxd) == {**dict.fromkeys((*BUCKETS, *OF_THE_DEMO), 0), "lunchong": 7}
-
-
-def test_the_demo_leaves_buckets_that_it_was_told_of_as_they_are(tmp_path, influxd, three):
-    init = lunchong_here("init", "--data", tmp_path / "other", env={**three, "LUNCHONG_RETENTION_DAYS": "7"})
-    assert init.returncode == 0, init
-    small = ("demo", "--piles", "2", "--stations", "0", "--for", 1, "--json", "--data", tmp_path / "demo")
-    named = {**FREE_PORTS, **three, "LUNCHONG_INFLUX_BUCKET": "lunchong"}
-    assert lunchong(*small, env=named).returncode == 0
     assert kept_days(influxd) == {"lunchong": 7, "lunchong_facts": 0, "lunchong_rollups": 0}
 
 
