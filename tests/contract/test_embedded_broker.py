@@ -132,8 +132,9 @@ def test_ctrl_c_in_the_terminal_is_for_us_and_does_not_reach_it(nats: Nats):
 
 
 PARENT = """
-import sys, time
+import signal, sys
 from pathlib import Path
+signal.signal(signal.SIGINT, signal.default_int_handler)  # also where whoever runs the tests ignores it
 from ingest.broker import EmbeddedBroker
 from ingest.credentials import nats_config
 from tests.brokers import DEVICES, everyone, place
