@@ -104,8 +104,8 @@ def _batch_duckdb(figures: dict[str, list[float]], _influx: Influx, profile: Pat
 def _naive(figures: dict[str, list[float]], influx: Influx, _profile: Path | None) -> None:
     with queued(SINGLES, 1) as queue, influx.bucket("naive") as bucket:
         port = queue.mqtt.rpartition(":")[2]
-        command = ["benchmarks.naive", "--port", port, "--login", *queue.key, "--count", str(queue.readings)]
-        command += ["--influx", influx.url, influx.token, bucket]
+        command = ["benchmarks.naive", "--port", port, "--login", json.dumps(queue.key), "--count", str(queue.readings)]
+        command += ["--influx", json.dumps([influx.url, influx.token, bucket])]
         with child(command) as process:
             began_s, cpu_s = let_go(process)
             _line(process, "done")
@@ -119,10 +119,10 @@ def _naive(figures: dict[str, list[float]], influx: Influx, _profile: Path | Non
 def drain(queue: Queue, influx: Influx | None, profile: Path | None = None) -> Drained:
     """Let ingest go on a queue, until the store has all of it."""
     with ExitStack() as ending:
-        command = ["benchmarks.worker", str(queue.folder), "--mqtt", queue.mqtt, "--login", *queue.key]
+        command = ["benchmarks.worker", str(queue.folder), "--mqtt", queue.mqtt, "--login", json.dumps(queue.key)]
         prefix = ending.enter_context(influx.buckets()) if influx else ""
         if influx:
-            command += ["--influx", influx.url, influx.token, prefix]
+            command += ["--influx", json.dumps([influx.url, influx.token, prefix])]
         if profile:
             profile.mkdir(parents=True, exist_ok=True)
             command += ["--profile", str(profile)]

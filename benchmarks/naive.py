@@ -22,8 +22,8 @@ AT_ONCE = 500
 def main() -> None:
     asked = argparse.ArgumentParser(prog="python -m benchmarks.naive")
     asked.add_argument("--port", type=int, required=True)
-    asked.add_argument("--login", nargs=3, metavar=("USERNAME", "PASSWORD", "CLIENT_ID"), required=True)
-    asked.add_argument("--influx", nargs=3, metavar=("URL", "TOKEN", "BUCKET"), required=True)
+    asked.add_argument("--login", type=json.loads, metavar='["USERNAME","PASSWORD","CLIENT_ID"]', required=True)
+    asked.add_argument("--influx", type=json.loads, metavar='["URL","TOKEN","BUCKET"]', required=True)
     asked.add_argument("--count", type=int, required=True)
     said = asked.parse_args()
     url, token, bucket = said.influx

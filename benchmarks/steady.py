@@ -47,8 +47,8 @@ def steady(influx: Influx, rate: int, for_s: float) -> dict[str, float]:
     with ExitStack() as ending:
         queue = ending.enter_context(queued(0, 1))
         prefix = ending.enter_context(influx.buckets())
-        command = ["benchmarks.worker", str(queue.folder), "--mqtt", queue.mqtt, "--login", *queue.key]
-        process = ending.enter_context(child([*command, "--influx", influx.url, influx.token, prefix]))
+        command = ["benchmarks.worker", str(queue.folder), "--mqtt", queue.mqtt, "--login", json.dumps(queue.key)]
+        process = ending.enter_context(child([*command, "--influx", json.dumps([influx.url, influx.token, prefix])]))
         let_go(process)
         sites = [Site(queue.mqtt, gateway) for gateway in queue.gateways]
         for site in sites:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import cProfile
+import json
 import sys
 import threading
 import time
@@ -26,8 +27,9 @@ def main() -> None:
     asked = argparse.ArgumentParser(prog="python -m benchmarks.worker")
     asked.add_argument("folder", type=Path)
     asked.add_argument("--mqtt", required=True)
-    asked.add_argument("--login", nargs=3, metavar=("USERNAME", "PASSWORD", "CLIENT_ID"), required=True)
-    asked.add_argument("--influx", nargs=3, metavar=("URL", "TOKEN", "PREFIX"), help="else DuckDB in the folder")
+    login, influx = '["USERNAME","PASSWORD","CLIENT_ID"]', '["URL","TOKEN","PREFIX"]'
+    asked.add_argument("--login", type=json.loads, metavar=login, required=True)
+    asked.add_argument("--influx", type=json.loads, metavar=influx, help="else DuckDB in the folder")
     asked.add_argument("--profile", type=Path)
     said = asked.parse_args()
     to_terminal()
