@@ -21,6 +21,7 @@ ORG = "lunchong"
 class Influx(NamedTuple):
     url: str
     token: str
+    pid: int
 
     @contextmanager
     def buckets(self) -> Iterator[str]:
@@ -52,6 +53,6 @@ def influx_server() -> Iterator[Influx]:
     with TemporaryDirectory(prefix="lunchong-bench-") as folder:
         server = Influxd(Path(folder))
         try:
-            yield Influx(server.url, server.token)
+            yield Influx(server.url, server.token, server.pid)
         finally:
             server.stop()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -74,7 +75,7 @@ def traced(nats: Nats, folder: Path, tampered: str) -> Iterator[None]:
     """Ingest in a process of its own, its system calls noted in `folder/trace`; ended when the block is left."""
     (folder / "inventory.toml").write_text(dump(INVENTORY), encoding="utf-8")
     login = ("service/ingest", password_of("service/ingest"), f"ingest-{uuid.uuid4().hex}")
-    command = [sys.executable, "-c", tampered + MAIN, str(folder), "--mqtt", nats.url, "--login", *login]
+    command = [sys.executable, "-c", tampered + MAIN, str(folder), "--mqtt", nats.url, "--login", json.dumps(login)]
     strace = [
         shutil.which("strace") or "",
         "-f",
