@@ -21,7 +21,6 @@ ORG = "lunchong"
 class Influx(NamedTuple):
     url: str
     token: str
-    pid: int
 
     @contextmanager
     def buckets(self) -> Iterator[str]:
@@ -53,6 +52,6 @@ def influx_server() -> Iterator[Influx]:
     with TemporaryDirectory(prefix="lunchong-bench-") as folder:
         server = Influxd(Path(folder))
         try:
-            yield Influx(server.url, server.token, server.pid)
+            yield Influx(server.url, server.token)
         finally:
             server.stop()

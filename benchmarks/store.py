@@ -16,24 +16,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
-from time import perf_counter, sleep
+from time import perf_counter
 
 import urllib3
 
 from benchmarks.influx import ORG, Influx, influx_server
-from benchmarks.ingest import cpu_of
 from ingest.facts import Batch, Row
 from ingest.store import TelemetryStore
 from ingest.store_duckdb import DuckStore
 from ingest.store_influx import InfluxStore
 
-Made = tuple[TelemetryStore, float, Callable[[], None]]
-"""A store with the month in it, rows a second appended, and what waits until it is at rest."""
-
 PILES = 200
-REST_WITHIN_S = 120
-AT_REST = 0.1
-"""Share of a core."""
 MINUTES = 30 * 24 * 60
 BATCH_ROWS = 2_000
 APPENDED_MINUTES = MINUTES // 10
@@ -62,15 +55,15 @@ def main() -> None:
     figures: dict[str, float] = {}
     for name in [said.only] if said.only else STORES:
         print(name, file=sys.stderr, flush=True)
-        with STORES[name]() as (store, appended, rest):
+        with STORES[name]() as (store, appended):
             _note("append_rows_per_s", appended, f"in batches of {BATCH_ROWS}")
-            found = {"append_rows_per_s": appended} | _asked(store, rest, said.runs)
+            found = {"append_rows_per_s": appended} | _asked(store, said.runs)
             figures |= {f"{figure}_{name}": value for figure, value in found.items()}
     print(json.dumps({name: round(value, 1) for name, value in figures.items()}))
 
 
 @contextmanager
-def _duckdb() -> Iterator[Made]:
+def _duckdb() -> Iterator[tuple[TelemetryStore, float]]:
     with tempfile.TemporaryDirectory(prefix="lunchong-bench-") as folder:
         store = DuckStore(Path(folder) / "facts.duckdb")
         try:
@@ -78,19 +71,19 @@ def _duckdb() -> Iterator[Made]:
             with store._file.writing() as cursor:  # noqa: SLF001
                 cursor.execute(MADE, {"first": FIRST_MS, "piles": PILES, "from": APPENDED_MINUTES, "until": MINUTES})
                 cursor.execute(MARKED, {"first": FIRST_MS, "piles": PILES, "hours": MINUTES // 60})
-            yield store, appended, lambda: None
+            yield store, appended
         finally:
             store.close()
 
 
 @contextmanager
-def _influxdb() -> Iterator[Made]:
+def _influxdb() -> Iterator[tuple[TelemetryStore, float]]:
     with influx_server() as influx, influx.buckets() as prefix:
         store = InfluxStore(influx.url, influx.token, prefix=prefix)
         try:
             appended = _append(store)
             _make(influx, prefix)
-            yield store, appended, lambda: _comes_to_rest(influx.pid)
+            yield store, appended
         finally:
             store.close()
 
@@ -128,27 +121,13 @@ def _make(influx: Influx, prefix: str) -> None:
             raise RuntimeError(f"InfluxDB answered {answer.status}: {answer.data[:300]!r}")
 
 
-def _comes_to_rest(pid: int) -> None:
-    """A month that came within two minutes is put in order by InfluxDB for a while, on both cores."""
-    before_s = cpu_of(pid)
-    for _ in range(REST_WITHIN_S):
-        sleep(1.0)
-        now_s = cpu_of(pid)
-        if now_s - before_s < AT_REST:
-            return
-        before_s = now_s
-
-
-def _asked(store: TelemetryStore, rest: Callable[[], None], runs: int) -> dict[str, float]:
+def _asked(store: TelemetryStore, runs: int) -> dict[str, float]:
     began = perf_counter()
     hours = 0
     while done := store.roll_up(LAST_MS):
         hours += done
     took_s = perf_counter() - began
     _note("roll_up_s", took_s, f"{hours} hours of {PILES} piles, {PILES * MINUTES} rows")
-    began = perf_counter()
-    rest()
-    _note("rested_s", perf_counter() - began, "until the store was at rest")
     noon_ms = FIRST_MS + 15 * DAY_MS
     questions: dict[str, Callable[[], int]] = {
         "latest_ms": lambda: len(store.latest()),

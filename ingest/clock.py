@@ -12,6 +12,7 @@ from ingest.messages import ClockReading
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 LATEST = datetime(2200, 1, 1, tzinfo=UTC)
 """Times of ours are at or after EPOCH and before this."""
+DAY_MS = 24 * 3_600_000
 
 
 class ServiceClock(Struct, frozen=True):

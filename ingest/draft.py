@@ -6,7 +6,7 @@ from hashlib import sha256
 
 from msgspec import Struct
 
-from ingest.clock import Now
+from ingest.clock import DAY_MS, Now
 from ingest.codec import Refused
 from ingest.facts import Batch, DeadLetter, Row, Session, SkewMark
 from ingest.memory import DeviceMemory
@@ -16,8 +16,6 @@ from ingest.rows import Measurement
 from ingest.runs import Run
 from ingest.spooling import Commit, DeadSeen, SeenChange, encode_record
 from ingest.states import session_notice, withdrawn_notice
-
-DAY_MS = 24 * 3_600_000
 
 
 class Drawn(Struct, frozen=True):

@@ -163,11 +163,20 @@ class _Call:
             )
         if error.status == 404:
             return f"has no such place ({said_by(error)}): run `lunchong init`"
+        if not error.status:
+            return no_tls(error)
         return f"answers {error.status} for {self._what}: {said_by(error)}"
 
 
 def no_influxdb(url: str) -> str:
     return f"what answers at {url} is no InfluxDB 2: look at LUNCHONG_INFLUX_URL"
+
+
+def no_tls(error: ApiException) -> str:
+    """The client says status 0 where there was no answer, as no line could be made safe."""
+    said = said_by(error)
+    advice = "does this machine trust it?" if "CERTIFICATE" in said else "does the address begin with http:// ?"
+    return f"does not answer ({said}): {advice}"
 
 
 def is_no_org(error: ApiException) -> bool:

@@ -10,7 +10,7 @@ from influxdb_client.domain.bucket import Bucket
 from influxdb_client.domain.bucket_retention_rules import BucketRetentionRules
 from influxdb_client.rest import ApiException
 
-from ingest.influx_http import ANSWER_MS, CONNECT_MS, NOT_REACHED, is_no_org, no_influxdb, no_org, said_by
+from ingest.influx_http import ANSWER_MS, CONNECT_MS, NOT_REACHED, is_no_org, no_influxdb, no_org, no_tls, said_by
 from ingest.influx_reads import Buckets
 from ingest.store import StoreUnusable
 
@@ -48,8 +48,6 @@ def _asking(url: str, token: str, org: str, within_ms: int = CONNECT_MS) -> Iter
     try:
         with InfluxDBClient(url.rstrip("/"), token, org=org, timeout=within, retries=False) as client:
             yield client
-    except _NotTheirs:
-        raise NoInfluxDB(no_influxdb(url)) from None
     except ApiException as error:
         raise StoreUnusable(_why(url, org, error)) from None
     except NOT_REACHED as error:
@@ -78,10 +76,6 @@ def _prepare(client: InfluxDBClient, url: str, org: str, buckets: Buckets, reten
             yield f"bucket {name} keeps its rows {_kept(wanted_s)} now, instead of {_kept(kept_s)}"
 
 
-class _NotTheirs(Exception):
-    """An answer that InfluxDB does not give."""
-
-
 def _bucket(client: InfluxDBClient, org: str, name: str) -> Bucket | None:
     try:
         found: list[Bucket] | None = client.buckets_api().find_buckets(org=org, name=name).buckets
@@ -89,10 +83,10 @@ def _bucket(client: InfluxDBClient, org: str, name: str) -> Bucket | None:
         if error.status != 404 or is_no_org(error):
             raise
         if not said_by(error).startswith("bucket "):
-            raise _NotTheirs from None
+            raise NoInfluxDB(no_influxdb(client.url)) from None
         return None
     if found is None:  # the client makes an answer of any page
-        raise _NotTheirs
+        raise NoInfluxDB(no_influxdb(client.url))
     return found[0] if found else None
 
 
@@ -112,8 +106,6 @@ def _why(url: str, org: str, error: ApiException) -> str:
         )
     if error.status == 404:
         return f"InfluxDB at {url} {no_org(org)}"
-    if not error.status:  # TLS failed
-        said = said_by(error)
-        advice = "does this machine trust it?" if "CERTIFICATE" in said else "does the address begin with http:// ?"
-        return f"InfluxDB does not answer at {url} ({said}): {advice}"
+    if not error.status:
+        return f"InfluxDB at {url} {no_tls(error)}"
     return f"InfluxDB at {url} answers {error.status}: {said_by(error)}"

@@ -10,10 +10,10 @@ import logging
 from collections.abc import Callable, Iterable
 
 from ingest.assets import Device, Inventory
-from ingest.clock import Now, to_ms
+from ingest.clock import DAY_MS, Now, to_ms
 from ingest.codec import BadPayload, Refused, decode_status, decode_telemetry, decode_together
 from ingest.conditions import count_again
-from ingest.draft import DAY_MS, Draft, Drawn
+from ingest.draft import Draft, Drawn
 from ingest.facts import DeadLetter
 from ingest.follow import settle
 from ingest.memory import DeviceMemory

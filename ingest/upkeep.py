@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
+from ingest.clock import DAY_MS
 from ingest.running import Clock
 from ingest.store import StoreUnavailable, TelemetryStore
 
@@ -15,7 +16,6 @@ EXPIRE_EVERY_S = 600.0
 SLOWEST_S = 300.0
 """What fails again and again is tried after twice the time each time, and after no more than this."""
 DEAD_LETTER_DAYS = 30
-DAY_MS = 24 * 3_600_000
 
 
 class Job:

@@ -13,7 +13,7 @@ import time
 from ingest.accounts import DeviceAccount, IngestStatus, account
 from ingest.assets import Inventory
 from ingest.catching_up import FULL_RETRY_S, CatchUp
-from ingest.clock import Now
+from ingest.clock import DAY_MS, Now
 from ingest.codec import encode
 from ingest.drain import Drainer
 from ingest.inbox import Inbox
@@ -28,7 +28,7 @@ from ingest.spooling import SpoolFull
 from ingest.store import TelemetryStore
 from ingest.telling import Teller
 from ingest.topics import ROOT, service_topic
-from ingest.upkeep import DAY_MS, Upkeep
+from ingest.upkeep import Upkeep
 from ingest.wellbeing import Wellbeing
 
 log = logging.getLogger(__name__)

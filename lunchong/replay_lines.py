@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from ingest.clock import ServiceClock, parse_rfc3339, rfc3339
+from ingest.clock import DAY_MS, ServiceClock, parse_rfc3339, rfc3339
 from ingest.messages import AnyCommand, Refusal, ServiceNotice
 from ingest.mqtt import Bus, Inbound, one_by_one
 from ingest.topics import device_topic, service_topic, split_topic
@@ -22,7 +22,6 @@ from simulators.device import NoLossDevice
 from simulators.orders import Orders
 from simulators.replay import Replay
 
-DAY_MS = 24 * 3_600_000
 INGEST = service_topic("ingest")
 PATIENCE_S = 0.05
 """How long to wait for a word from the bus before looking after what is due again."""

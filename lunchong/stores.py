@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from contextlib import closing
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from ingest.clock import rfc3339
@@ -99,27 +99,32 @@ def check_store_is_empty(settings: Settings) -> None:
 
 
 def _prepare(settings: Settings, retention_days: int) -> list[str]:
-    from ingest.influx_setup import NoInfluxDB, prepare
+    from ingest.influx_setup import prepare
 
     url, token = influx_address(settings)
-    try:
+    with _said_to_users():
         return prepare(
             url, token, org=settings.influx_org, prefix=settings.influx_bucket, retention_days=retention_days
         )
-    except NoInfluxDB as error:
-        raise UsageError(str(error)) from None
-    except StoreUnusable as error:
-        raise UserError(str(error)) from None
 
 
 def found_buckets(settings: Settings) -> dict[str, int | None]:
     """How many seconds each bucket keeps its rows: 0 for ever, None where it is missing. Raises UserError, and
     UsageError where the address is not that of an InfluxDB."""
-    from ingest.influx_setup import NoInfluxDB, look
+    from ingest.influx_setup import look
 
     url, token = influx_address(settings)
-    try:
+    with _said_to_users():
         return look(url, token, org=settings.influx_org, prefix=settings.influx_bucket)
+
+
+@contextmanager
+def _said_to_users() -> Iterator[None]:
+    """A store that cannot be used is a UserError; one that is none, by its address, a UsageError."""
+    from ingest.influx_setup import NoInfluxDB
+
+    try:
+        yield
     except NoInfluxDB as error:
         raise UsageError(str(error)) from None
     except StoreUnusable as error:

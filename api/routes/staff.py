@@ -39,7 +39,7 @@ from api.schemas_staff import (
 )
 from ingest.accounts import DeviceAccount
 from ingest.assets import Device
-from ingest.clock import rfc3339
+from ingest.clock import DAY_MS, rfc3339
 from ingest.facts import Session
 from ingest.messages import AnyCommand, SetLimit, Show, Stop
 from ingest.store import StoreUnavailable
@@ -50,7 +50,6 @@ BY_HAND_EPOCH = 0
 """Below every scheduler's: a device that serves turns refuses commands given by hand."""
 ANSWER_WITHIN_S = 5.0
 MAX_POINTS = 5_000
-DAY_MS = 86_400_000
 STEP = r"^[1-9]\d{0,4}[smh]?$"
 UNITS_S = {"s": 1, "m": 60, "h": 3_600} | dict.fromkeys("0123456789", 1)
 

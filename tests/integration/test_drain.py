@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from ingest.clock import ServiceClock
+from ingest.clock import DAY_MS, ServiceClock
 from ingest.drain import ROWS_AT_ONCE, Drainer, merged
 from ingest.facts import Batch, DeadLetter
 from ingest.spool import SqliteSpool
 from ingest.spooling import Commit
 from ingest.store import StoreUnavailable
 from ingest.store_influx import InfluxStore
-from ingest.upkeep import DAY_MS, DEAD_LETTER_DAYS, SLOWEST_S, Upkeep
+from ingest.upkeep import DEAD_LETTER_DAYS, SLOWEST_S, Upkeep
 from lunchong.live_clock import LiveClock, wall_ms
 from tests.brokers import until
 from tests.fake_store import FakeStore

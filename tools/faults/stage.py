@@ -8,7 +8,7 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Self
 
@@ -25,6 +25,7 @@ from ingest.store_duckdb import DuckStore
 from ingest.store_influx import InfluxStore
 from ingest.tied import tied
 from tests.influx import ORG, Influxd
+from tests.processes import end
 from tools.faults.http_proxy import HttpProxy
 from tools.faults.mosquitto import Mosquitto
 from tools.faults.outcome import On
@@ -210,18 +211,17 @@ class Stage:
 
     def ingest(self) -> Server:
         """The process that takes messages: of its own on production parts, all in one on embedded ones."""
-        if self.on == "embedded":
-            return self.serve()
-        self.mosquitto()
-        self.influxd()
-        return Server(self, (), alone=True)
+        return self._server((), alone=self.on == "production")
 
     def serve(self, *options: str) -> Server:
+        return self._server(options)
+
+    def _server(self, options: tuple[str, ...], *, alone: bool = False) -> Server:
         if self.on == "production":
             if not self._brings_broker:
                 self.mosquitto()
             self.influxd()
-        return Server(self, options)
+        return Server(self, options, alone=alone)
 
     def street(self, server: Server, *options: str) -> Street:
         return Street(self, self._direct or server.said.mqtt, options)
@@ -239,14 +239,8 @@ class Stage:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    with suppress(ProcessLookupError):
-        process.send_signal(signal.SIGCONT)
-    process.terminate()
-    try:
-        process.wait(15)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+    process.send_signal(signal.SIGCONT)  # one that is stopped hears nothing else
+    end(process)
 
 
 def _sockets(folder: str, names: list[str]) -> list[str]:
