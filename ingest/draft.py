@@ -66,6 +66,7 @@ class Draft:
         lo, hi = seen.around(seq)
         if new and lo < self._seen.get((name, boot), lo + 1):
             self._seen[name, boot] = lo
+            self._touched[name] = memory
         self.ack(name, wire, lo, hi)
         return new
 
@@ -77,6 +78,7 @@ class Draft:
         key = memory.name, run.boot
         if lo < self._seen.get(key, lo + 1):
             self._seen[key] = lo
+            self._touched[key[0]] = memory
         self.ack(memory.name, run.wire, lo, hi)
 
     def relearn(self, memory: DeviceMemory, boot: str, lo: int, hi: int) -> None:

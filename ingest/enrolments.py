@@ -148,17 +148,23 @@ def write_private(path: Path, content: bytes, mode: int = 0o600) -> None:
         raise EnrolmentError(f"cannot write {path}: {error.strerror}") from None
 
 
+def make_for_others(folder: Path, mode: int) -> None:
+    """A folder that is missing, with those on the way to it, which others may pass. Raises EnrolmentError."""
+    missing = [one for one in (folder, *folder.parents) if not one.exists()]
+    try:
+        for one in reversed(missing):
+            one.mkdir()
+            one.chmod(mode if one == folder else 0o755)
+    except OSError as error:
+        raise EnrolmentError(f"cannot make {folder}: {error.strerror}") from None
+
+
 def write_broker_files(folder: Path, files: dict[str, str]) -> None:
     """Put a broker's generated files where it reads them.
 
     The group may read them: give the folder the broker's group and the set-group-id bit, so that the broker, which
     runs as another user, can. Raises EnrolmentError.
     """
-    if not folder.exists():
-        try:
-            folder.mkdir(parents=True)
-            folder.chmod(0o750)
-        except OSError as error:
-            raise EnrolmentError(f"cannot make {folder}: {error.strerror}") from None
+    make_for_others(folder, 0o750)
     for name, text in files.items():
         write_private(folder / name, text.encode(), 0o640)

@@ -126,6 +126,9 @@ class Pipeline:
             except Exception:
                 log.exception("what came on %s could not be taken; it goes to the dead letters", publish[0])
                 self._draft.bury(publish[0], Refused(INTERNAL_ERROR, publish[1]), now)
+                if (memory := self.devices.get(name)) is not None:
+                    memory.record.dead += 1
+                    self._draft.touch(memory)
 
     def _topic(self, topic: str) -> tuple[str, str]:
         """(`SITE/DEVICE`, leaf) of a topic, empty where it is no device's."""
@@ -264,15 +267,15 @@ class Pipeline:
                 at = run.end
                 continue
             message = messages[at]
-            reason = unfit(message, speaks)
-            if reason is None:
-                try:
+            try:
+                reason = unfit(message, speaks)
+                if reason is None:
                     urgent |= take_message(
                         self._draft, memory, message, times_ms[at], speaks.device, now, judge_skew=self._judge_skew
                     )
-                except Exception:
-                    log.exception("a message of %s could not be taken; it goes to the dead letters", memory.name)
-                    reason = INTERNAL_ERROR
+            except Exception:
+                log.exception("a message of %s could not be taken; it goes to the dead letters", memory.name)
+                reason = INTERNAL_ERROR
             if reason is not None:
                 refused.append(refusal(reason, message))
             at += 1

@@ -60,13 +60,10 @@ class SqliteSpool:
         self.set_aside: Path | None = None
         """Where a file that could not be read was put; the spool is then a new one."""
         try:
-            self._db = _connect(self._path)
+            self._open()
         except _Unreadable:
             self.set_aside = _put_aside(self._path, now_ms)
-            self._db = _connect(self._path)
-        if (version := self._meta_int("version")) > SCHEMA_VERSION:
-            self._db.close()
-            raise OSError(f"{self._path} was written by a newer Lunchong (version {version}); use that one")
+            self._open()
         named = self._db.execute("SELECT value FROM meta WHERE key = 'id'").fetchone()
         self.id = str(named[0]) if named else uuid4().hex
         newest = self._db.execute("SELECT max(no) FROM batch").fetchone()[0] or 0
@@ -80,10 +77,22 @@ class SqliteSpool:
         self._compare_with_mark()
         self._leapt_from: int | None = None
         self._waiting = _Waiting(*self._db.execute(_SUMS).fetchone())
-        self._records = SpooledRecords(self._db)
         self._mark = os.open(self._mark_path, os.O_RDWR | os.O_CREAT, 0o600)
         self._unmarked: tuple[Commit, Batch] | None = None
         self._keep_start()
+
+    def _open(self) -> None:
+        self._db = _connect(self._path)
+        try:
+            if (version := self._meta_int("version")) > SCHEMA_VERSION:
+                raise OSError(f"{self._path} was written by a newer Lunchong (version {version}); use that one")
+            self._records = SpooledRecords(self._db)
+        except (zlib.error, MsgspecError):
+            self._db.close()
+            raise _Unreadable from None
+        except OSError:
+            self._db.close()
+            raise
 
     def _compare_with_mark(self) -> None:
         try:

@@ -26,6 +26,7 @@ class SpooledRecords:
     """In the spool's database, in whose transactions `write` takes part."""
 
     def __init__(self, db: sqlite3.Connection) -> None:
+        """Raises zlib.error or MsgspecError where a piece is damaged."""
         self._db = db
         self._changed: dict[str, bytes] = {}
         """What the pieces say together: the newest of each device in them."""

@@ -214,6 +214,8 @@ class IngestWorker:
             self._keep_house(mono_s)
         if not self._pipeline.empty:
             self._commit(received)
+            if self._abandoned:
+                return
         elif received:
             self._bus.acknowledge(received)
         self._catch_up.turn(self._pipeline, self._now())

@@ -8,7 +8,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from ingest.enrolments import EnrolmentError, Enrolments, write_private
+from ingest.enrolments import EnrolmentError, Enrolments, make_for_others, write_private
 from lunchong.data_folder import ADMIN_TOKEN, DataFolder
 from lunchong.errors import UserError
 from lunchong.inventory_file import InventoryFile
@@ -54,7 +54,7 @@ def set_up(settings: Settings) -> Iterator[str]:
     folder = DataFolder(settings.data_dir)
     folder.hold()
     try:
-        yield f"data folder  {folder.path}{_made_private(folder.path)}"
+        yield f"data folder  {folder.path}{_made_private(folder.path, settings.mqtt_acl_dir)}"
         folder.admin_token()
         yield f"admin token  {folder.path / ADMIN_TOKEN}"
         _make_secret(settings)
@@ -64,6 +64,7 @@ def set_up(settings: Settings) -> Iterator[str]:
             enrolments.service(service)
         yield f"credentials  {enrolments.path}"
         if not settings.inventory.exists():
+            make_for_others(settings.inventory.parent, 0o755)
             write_private(settings.inventory, EXAMPLE.encode(), 0o644)
             yield f"example      {settings.inventory}: write your own"
         found = InventoryFile(settings.inventory).read()
@@ -79,11 +80,14 @@ def set_up(settings: Settings) -> Iterator[str]:
         folder.release()
 
 
-def _made_private(folder: Path) -> str:
-    """Shut others out of a folder that was ours before; of one that is new to us only say that they may enter."""
+def _made_private(folder: Path, for_the_broker: Path | None) -> str:
+    """Shut others out of a folder that was ours before; of one that is new to us only say that they may enter. One
+    with the broker's folder in it stays open, as the broker runs as another user."""
     mode = stat.S_IMODE(folder.stat().st_mode)
     if not mode & OTHERS:
         return ""
+    if for_the_broker and for_the_broker.resolve().is_relative_to(folder.resolve()):
+        return f", which others may enter to read {for_the_broker}: better have that elsewhere"
     if not (folder / ADMIN_TOKEN).exists() or folder.stat().st_uid != os.geteuid():
         return f", which others may enter: `chmod 700 {folder}` if nobody else uses it"
     folder.chmod(mode & ~OTHERS)

@@ -202,7 +202,7 @@ def _address(url: str) -> tuple[str, str | None, str | None]:
             return address_of(url)
     except ValueError:
         pass
-    shown = re.sub("//.*@", "//…@", url, flags=re.DOTALL)
+    shown = re.sub(r"^(\w+://)?.*@", r"\1…@", url, flags=re.DOTALL)
     raise UsageError(f"{shown!r} is no address of a broker: write mqtt://HOST:1883")
 
 

@@ -223,6 +223,20 @@ def test_a_damaged_page_is_found_and_the_file_put_aside(tmp_path: Path) -> None:
     spool.close()
 
 
+def test_a_damaged_piece_of_the_records_is_found_and_the_file_put_aside(tmp_path: Path) -> None:
+    filled(tmp_path, 4).close()
+    with sqlite3.connect(tmp_path / "spool.db") as db:
+        piece = bytearray(db.execute("SELECT records FROM changed WHERE no = 3").fetchone()[0])
+        piece[len(piece) // 2] ^= 0xFF
+        db.execute("UPDATE changed SET records = ? WHERE no = 3", (bytes(piece),))
+    db.close()
+    spool = SqliteSpool(tmp_path, NOW_MS)
+    assert spool.set_aside is not None
+    assert spool.lost is not None
+    assert (spool.lost.first_no, spool.lost.last_no) == (1, 4)
+    spool.close()
+
+
 def test_a_spool_set_back_with_its_mark_is_found_by_what_the_store_has(tmp_path: Path) -> None:
     spool = filled(tmp_path, 2)
     spool.catch_up(9)

@@ -109,6 +109,23 @@ def test_the_broker_s_folder_and_files_are_readable_by_its_group(lunchong, tmp_p
         )
 
 
+def test_a_data_folder_with_the_broker_s_folder_in_it_stays_open(lunchong, tmp_path):
+    data, acl = tmp_path / "data", tmp_path / "data" / "mosquitto"
+    assert lunchong("init", "--data", data).returncode == 0
+    data.chmod(0o755)
+    said = lunchong("init", "--data", data, env={"LUNCHONG_MQTT_ACL_DIR": str(acl)}).stdout
+    assert f"which others may enter to read {acl}: better have that elsewhere" in said
+    assert (mode(data), mode(acl)) == (0o755, 0o750)
+
+
+def test_folders_on_the_way_to_what_others_read_let_them_pass(lunchong, tmp_path):
+    acl, inventory = tmp_path / "srv" / "broker" / "acl", tmp_path / "etc" / "lunchong" / "inventory.toml"
+    env = {"LUNCHONG_MQTT_ACL_DIR": str(acl), "LUNCHONG_INVENTORY": str(inventory)}
+    assert lunchong("init", "--data", tmp_path / "data", env=env).returncode == 0
+    assert [mode(path) for path in (acl, acl.parent, acl.parent.parent)] == [0o750, 0o755, 0o755]
+    assert [mode(path) for path in (inventory, inventory.parent, inventory.parent.parent)] == [0o644, 0o755, 0o755]
+
+
 def test_init_again_changes_nothing(lunchong, place):
     before = {path.name: path.read_bytes() for path in place.glob("[!l]*")}
     assert lunchong("init", "--data", place).returncode == 0

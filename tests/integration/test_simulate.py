@@ -229,7 +229,7 @@ def test_without_any_address_it_asks_for_one(tmp_path):
             cast(asked)
 
 
-@pytest.mark.parametrize("url", ["http://here", "mqtt://here:0", "mqtt://ann:secret@here:99999"])
+@pytest.mark.parametrize("url", ["http://here", "mqtt://here:0", "mqtt://ann:secret@here:99999", "ann:secret@here"])
 def test_an_address_that_no_broker_has_is_refused_wherever_it_stands(tmp_path, url):
     (tmp_path / "logins").write_text(json.dumps({"username": "load/+", "password": "x", "url": url}))
     for asked in (Asked(mqtt=url), Asked(credentials=tmp_path / "logins")):

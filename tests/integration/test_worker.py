@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import json
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from ingest import pipeline, worker
 from ingest.assets import ConnectorSpec, Device, Inventory
 from ingest.clock import Now, rfc3339
+from ingest.facts import Batch
+from ingest.spooling import Commit, SpoolFull
+from ingest.store import StoreUnavailable
 from lunchong.live_clock import wall_ms
 from tests.brokers import until
 from tests.ingesting import INVENTORY, PILE, STATION, Running
+
+METER = {
+    "v": 1, "boot": "boot-a", "kind": "meter", "connector": 1,
+    "power_kw": 7.0, "energy_kwh": 10.0, "current_a": 30, "voltage_v": 230,
+}  # fmt: skip
 
 
 def test_what_a_pile_says_is_acknowledged_shown_and_stored(running: Running) -> None:
@@ -231,6 +240,64 @@ def test_what_makes_us_fail_before_it_is_a_message_is_a_dead_letter_too(
     until(lambda: running.stored() == 2)
     [letter] = running.store.dead_letters()
     assert (letter.reason, b"poison" in letter.payload) == ("internal_error", True)
+
+
+@pytest.mark.parametrize("fails", ["unfit", "bury"])
+def test_an_array_in_which_we_fail_half_way_holds_up_nobody(
+    running: Running, monkeypatch: pytest.MonkeyPatch, fails: str
+) -> None:
+    does = getattr(pipeline, fails)
+
+    def fails_at_poison(*told: object, **more: object) -> object:
+        if any("poison" in repr(one) for one in told):
+            raise RuntimeError("a defect")
+        return does(*told, **more)
+
+    monkeypatch.setattr(pipeline, fails, fails_at_poison)
+    good = METER | {"seq": 1, "ts": rfc3339(wall_ms())}
+    bad = good | {"boot": "poison", "connector": 1 if fails == "unfit" else 9}
+    running.device.publish("lunchong/v1/jn-01/pile-1/telemetry", json.dumps([good, bad]))
+    running.meter(3, 10.0)
+    running.meter(1, 5.0, boot="another")
+    until(lambda: {3} <= running.acked(), within_s=30)
+    until(lambda: running.stored() == 3)
+    assert {letter.reason for letter in running.store.dead_letters()} == {"internal_error"}
+    running.restart()
+    until(lambda: not running.worker.status().spool_rows)
+    [account] = running.worker.accounts()
+    assert (account.received, account.dead) == (3, 1)
+
+
+def test_what_a_full_disk_did_not_take_at_the_end_is_not_acknowledged_by_what_comes_after_it(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("ingest.singly.row", lambda *_told: 1 / 0)
+        running.meter(1, 10.0)
+        until(lambda: running.worker.wait_drained(5) and running.store.dead_letters())
+    [letter] = running.store.dead_letters()
+    commit = running.worker._spool.commit
+
+    def takes_only_little(wanted: Commit, drained: int, now_ms: int) -> Batch:
+        if len(wanted.batch.pile) > 1:
+            raise SpoolFull("no space left")
+        return commit(wanted, drained, now_ms)
+
+    monkeypatch.setattr(running.worker._spool, "commit", takes_only_little)
+    ts = rfc3339(wall_ms())
+    meters = [METER | {"seq": seq, "ts": ts} for seq in (2, 3, 4)]
+    running.device.publish("lunchong/v1/jn-01/pile-1/telemetry", json.dumps(meters))
+    until(lambda: not running.worker.status().accepting)
+    with ThreadPoolExecutor(1) as pool:
+        retried = pool.submit(running.worker.retry_dead, [letter.id])
+        until(lambda: running.worker._retries._asked)
+        running.worker.stop()
+        with pytest.raises(StoreUnavailable):
+            retried.result()
+    assert running.acked() == {1}
+    running.start()
+    until(lambda: running.acked() == {1, 2, 3, 4})
+    until(lambda: running.stored() == 3)
 
 
 def test_an_error_of_ours_elsewhere_loses_nothing(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
