@@ -280,11 +280,11 @@ class Bus:
         self._stand()
 
     def _stand(self) -> None:
-        self._outbox.stand()
         if not self.refused_filters:
             if self.last_error:
                 log.warning("the broker is there again")
-            self.last_error = ""
+            self.last_error = ""  # first: whoever sees the line stand sees no error of the one before
+        self._outbox.stand()
         self._tell(self._on_connect)
 
     def _tell(self, listener: Callable[[], None] | None) -> None:
