@@ -262,10 +262,9 @@ def test_the_doctor_says_to_stop_a_server_whose_bucket_is_gone_before_init(tmp_p
         influxd.server.drop_bucket(BUCKETS[0])
         with as_device(server) as device:
             say(device, message(1, "boot-one"))
-        until(lambda: "condition" in doctor(server))
-        found = doctor(server)
-        for what in ("influxdb", "condition"):
-            assert found[what].endswith(": stop `ingest` (or `serve`), run `lunchong init`, start it again")
+        said = until(lambda: condition(server, "store_unavailable"))
+        for what in (said, doctor(server)["influxdb"]):
+            assert what.endswith(": stop `ingest` (or `serve`), run `lunchong init`, start it again")
 
 
 @pytest.fixture
