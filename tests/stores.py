@@ -13,6 +13,9 @@ HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
 NINE_MS = 1_795_338_000_000 // HOUR_MS * HOUR_MS
 """2026-11-22T09:00:00Z."""
+EVENING_MS = NINE_MS + 4 * HOUR_MS
+"""Three hours before midnight in Shanghai."""
+LATER_MS = NINE_MS + 10 * DAY_MS
 
 _seqs = itertools.count(1)
 

@@ -15,6 +15,7 @@ from ingest.store_influx import InfluxStore
 from tests.influx import running
 from tests.stores import (
     HOUR_MS,
+    LATER_MS,
     NINE_MS,
     amenity,
     climate,
@@ -26,9 +27,6 @@ from tests.stores import (
     presence,
     session,
 )
-
-LATER_MS = NINE_MS + 10 * 24 * HOUR_MS
-
 
 # --- texts -----------------------------------------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ from tests.between import Said
 from tests.influx import fresh_buckets
 from tests.stores import (
     HOUR_MS,
+    LATER_MS,
     NINE_MS,
     amenity,
     climate,
@@ -24,9 +25,6 @@ from tests.stores import (
     presence,
     session,
 )
-
-LATER_MS = NINE_MS + 10 * 24 * HOUR_MS
-
 
 # --- answers ---------------------------------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from ingest.store_influx import InfluxStore
 from tests.influx import fresh_buckets
 from tests.stores import (
     HOUR_MS,
+    LATER_MS,
     NINE_MS,
     Spool,
     amenity,
@@ -23,9 +24,6 @@ from tests.stores import (
     meter,
     session,
 )
-
-LATER_MS = NINE_MS + 10 * 24 * HOUR_MS
-
 
 # --- half done -------------------------------------------------------------------------------------------------------
 
