@@ -8,7 +8,7 @@ export PYTHON ?= python3
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lint bench bench-throughput bench-stream bench-replay bench-ingest bench-steady bench-store \
-  faults
+  bench-race faults
 
 help:  ## print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +57,9 @@ bench-steady: setup  ## 5 000 messages a second for five minutes: from publish t
 bench-store: setup  ## the store alone, InfluxDB and DuckDB: a month of 200 piles, appended and asked
 	@tools/influxd install >/dev/null
 	@$(BIN)/python -m benchmarks.store $(ARGS)
+
+bench-race: setup  ## 100 000 attempts at the same buckets on SQLite and PostgreSQL each; is one ever promised twice?
+	@$(BIN)/python -m benchmarks.race $(ARGS)
 
 faults: setup  ## the fault matrix, or one row of it (ROW=4); ends with one line of JSON
 	@$(BIN)/python -m tools.faults $(if $(ROW),--row $(ROW)) $(ARGS)

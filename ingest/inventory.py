@@ -36,17 +36,17 @@ def load(text: str) -> Inventory:
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise InventoryError([_syntax_mistake(text, str(error))]) from None
+        raise InventoryError([syntax_mistake(text, str(error))]) from None
     lines = lines_of(text)
     found: list[tuple[Path, str]] = []
-    checked = Checked(lambda path, what: found.append((path, what)), lambda path: _line(lines, path))
+    checked = Checked(lambda path, what: found.append((path, what)), lambda path: line_of(lines, path))
     for table in document:
         if table not in TABLES:
             checked.unknown((table,), "table", table, TABLES)
     drafts = {table: _drafts(checked, table, document.get(table, [])) for table in TABLES}
     inventory = checked.inventory(drafts)
     if found:
-        raise InventoryError(Mistake(_line(lines, path), what) for path, what in found)
+        raise InventoryError(Mistake(line_of(lines, path), what) for path, what in found)
     return inventory
 
 
@@ -57,14 +57,14 @@ def _drafts(checked: Checked, table: str, entries: object) -> list[Draft]:
     return [checked.draft(table, (table, number), entry) for number, entry in enumerate(entries)]
 
 
-def _line(lines: dict[Path, int], path: Path) -> int:
+def line_of(lines: dict[Path, int], path: Path) -> int:
     """The line of a value, or of the nearest thing around it."""
     while path not in lines and path:
         path = path[:-1]
     return lines.get(path, 1)
 
 
-def _syntax_mistake(text: str, said: str) -> Mistake:
+def syntax_mistake(text: str, said: str) -> Mistake:
     what, _, place = said.partition(" (at ")
     line = re.match(r"line (\d+)", place)
     return Mistake(int(line[1]) if line else len(text.rstrip().splitlines()) or 1, f"not TOML: {what}")

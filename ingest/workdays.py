@@ -16,9 +16,21 @@ def is_workday(day: date) -> bool:
     return _calendar()(day)
 
 
+def is_announced(year: int) -> bool:
+    """Whether the adjusted days of a year are known; each year has some, and without them its days are provisional."""
+    return any(day.year == year for day in _working_weekends(year))
+
+
 @cache
 def _calendar() -> Callable[[date], bool]:
     """Read when it is first asked: the library takes longer to load than ingest takes to acknowledge again."""
     import holidays
 
     return holidays.country_holidays("CN").is_working_day
+
+
+@cache
+def _working_weekends(year: int) -> frozenset[date]:
+    import holidays
+
+    return frozenset(holidays.country_holidays("CN", years=year).weekend_workdays)

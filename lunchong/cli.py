@@ -6,6 +6,7 @@ import json
 import os
 import re
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
@@ -28,7 +29,10 @@ device = typer.Typer(help="Devices that may speak on the bus.", no_args_is_help=
 client = typer.Typer(help="Programs that may listen on the bus.", no_args_is_help=True)
 inventory = typer.Typer(help="The things of the place.", no_args_is_help=True)
 dead_letters = typer.Typer(help="Messages that could not be taken.", no_args_is_help=True)
-for name, group in (("device", device), ("client", client), ("inventory", inventory), ("dead-letters", dead_letters)):
+rules = typer.Typer(help="How the bays of a site are shared.", no_args_is_help=True)
+for name, group in (
+    ("device", device), ("client", client), ("inventory", inventory), ("rules", rules), ("dead-letters", dead_letters),
+):  # fmt: skip
     app.add_typer(group, name=name)
 
 Data = Annotated[Path | None, typer.Option("--data", help="The data folder.", show_default="./data")]
@@ -237,6 +241,14 @@ def inventory_export(data: Data = None, config: Config = None) -> None:
 
     with office(_settings(data, config)) as desk:
         print(desk.inventory_text(), end="")
+
+
+@rules.command("check")
+def rules_check(file: Annotated[Path, typer.Argument()], data: Data = None, config: Config = None) -> None:
+    """Name every mistake of a site's rules with its line; with an inventory in place, what does not fit it too."""
+    from lunchong.rules_file import check
+
+    print("\n".join(check(file, _settings(data, config), datetime.now(UTC).year)))
 
 
 Ids = Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="Ids as `dead-letters list` shows them.")]

@@ -11,6 +11,7 @@ import pytest
 
 from tests import influx
 from tests.brokers import Broker, Mosquitto, Nats, mosquitto_program
+from tests.postgres import Postgres
 
 KINDS = ["nats", "mosquitto"]
 
@@ -76,3 +77,18 @@ def influx_prefix(influx_server: influx.Server) -> Iterator[str]:
     """The prefix of three empty buckets of the test's own."""
     with influx.fresh_buckets(influx_server) as prefix:
         yield prefix
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[Postgres]:
+    """A real PostgreSQL for the whole run."""
+    server = Postgres()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def postgres_url(postgres_server: Postgres) -> Iterator[str]:
+    """An empty database of the test's own."""
+    with postgres_server.database() as url:
+        yield url

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,12 +11,16 @@ import pytest
 from ingest.store import TelemetryStore
 from ingest.store_duckdb import DuckStore
 from ingest.store_influx import InfluxStore
+from scheduler.ledger import Ledger
+from scheduler.ledger_memory import MemoryLedger
 from tests.between import Between, between
 from tests.boards import Street
 from tests.influx import Server
+from tests.ledgers import opened
 from tests.stores import Spool
 
 ADAPTERS = ("duckdb", "influxdb")
+LEDGERS = ("memory", "sqlite", "postgresql")
 
 
 @pytest.fixture(params=ADAPTERS)
@@ -40,6 +45,21 @@ def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Calla
 @pytest.fixture
 def store(open_store: Callable[..., TelemetryStore]) -> TelemetryStore:
     return open_store()
+
+
+@pytest.fixture(params=LEDGERS)
+def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> str | None:
+    """Where an empty ledger may be made; None for the one in memory."""
+    if request.param == "postgresql":
+        return str(request.getfixturevalue("postgres_url"))
+    return f"sqlite:///{tmp_path / 'ledger.sqlite'}" if request.param == "sqlite" else None
+
+
+@pytest.fixture
+def ledger(ledger_url: str | None) -> Iterator[Ledger]:
+    kept: Ledger = opened(ledger_url) if ledger_url else MemoryLedger(lambda: time.monotonic_ns() // 1_000_000)
+    yield kept
+    kept.close()
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ from ingest.inventory_fields import TABLES
 from ingest.messages import Command, Message
 from lunchong import cli
 from lunchong.settings import PREFIX, Said, Settings
+from scheduler import turns
 from tools.faults.matrix import ROWS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -237,3 +238,12 @@ def test_links_lead_somewhere(path):
         if not target.exists() or (anchor and anchor not in anchors(target)):
             dead.append(link)
     assert dead == []
+
+
+def test_the_table_of_a_turns_life_is_the_code_s():
+    rows = {row[0].strip("`"): row for row in table_rows(section(page("turns.md"), "The life of a turn"))[2:]}
+    assert set(rows) == set(turns.STATES)
+    for state, row in rows.items():
+        assert row[2] == ("yes" if state in turns.HOLDING else "no")
+        assert row[3] == turns.OCPI[state]
+        assert dict(re.findall(r"`(\w+)` → `(\w+)`", row[4])) == turns.STEPS.get(state, {})

@@ -1,0 +1,188 @@
+"""Floor 1 · The port behind which promises are kept.
+
+Each method is one transaction: all of it happened, or none. Whatever states a turn goes through, the ledger keeps that
+
+- a connector's bucket is claimed by one turn at most, and by exactly the turns that hold it (`turns.held`);
+- the power reserved at a site and the buckets that a compound uses there are the sums over those claims, and no
+  claim was added that took them past the limits given with it;
+- a vehicle has one live turn, and a household no more than `LIVE_TURNS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Literal, Protocol
+
+from msgspec import Struct
+
+from scheduler.turns import State, Turn
+
+LIVE_TURNS = 2
+"""Live turns of a household at a time."""
+
+OutgoingKind = Literal["notice", "command"]
+OutgoingState = Literal["pending", "sending", "sent", "unknown"]
+
+
+class Limits(Struct, frozen=True):
+    """What the claims of one change may reach, bucket by bucket from its place's first; None is no limit."""
+
+    site_w: tuple[int, ...] | None = None
+    """All power reserved at the site."""
+    quota: tuple[int, ...] | None = None
+    """Connectors that the turn's compound holds at the site."""
+
+
+NO_LIMITS = Limits()
+
+
+class Outgoing(Struct, frozen=True, kw_only=True):
+    """What leaves because of a step, written in its transaction. `id` is ours and equal for equal causes."""
+
+    id: str
+    kind: OutgoingKind
+    to: str
+    """A household, or for a command a connector."""
+    turn: str | None = None
+    body: str = "{}"
+    """JSON."""
+
+
+class Change(Struct, frozen=True, kw_only=True):
+    """One turn's step: `before` as the caller read it (None: it is new), `after` as it is to be."""
+
+    before: Turn | None
+    after: Turn
+    limits: Limits = NO_LIMITS
+    outgoing: tuple[Outgoing, ...] = ()
+    by: str = "scheduler"
+    """Whoever did it, for the audit: an account's id, or a process."""
+    key: str | None = None
+    """The idempotency key of a request; one household's keys are its own."""
+
+
+class Claim(Struct, frozen=True, order=True):
+    connector: str
+    bucket: int
+    turn: str
+
+
+class Imbalance(Struct, frozen=True):
+    """Where the ledger's books do not follow from its turns. Each list is empty in a ledger that is whole."""
+
+    orphans: list[Claim] = []
+    """Claims that no turn holds."""
+    unclaimed: list[Claim] = []
+    """Buckets that a turn holds, and which nobody, or another, has claimed."""
+    counts: list[tuple[tuple[str, ...], int, int, int]] = []
+    """Power of (site,), quotas of (site, compound): whose, bucket, what is kept, what it should be."""
+    live: list[tuple[str, int, int]] = []
+    """Households: whose, live turns as kept, as they are."""
+
+    def __bool__(self) -> bool:
+        return bool(self.orphans or self.unclaimed or self.counts or self.live)
+
+
+class Lease(Struct, frozen=True):
+    """Who leads. `epoch` grows with each change of the holder; `until_ms` is by the ledger's own clock."""
+
+    holder: str
+    epoch: int
+    until_ms: int
+
+
+class Taken(Exception):
+    """A bucket of the place is another's: `claim` names the first."""
+
+    def __init__(self, claim: Claim) -> None:
+        super().__init__(f"{claim.connector} is promised to another turn in bucket {claim.bucket}")
+        self.claim = claim
+
+
+class OverLimit(Exception):
+    """The site's power, or the compound's quota, does not allow it."""
+
+    def __init__(self, what: Literal["site_w", "quota"], site: str) -> None:
+        super().__init__(f"{'the power' if what == 'site_w' else 'a quota'} of {site} does not allow it")
+        self.what, self.site = what, site
+
+
+class TooMany(Exception):
+    """The vehicle has a live turn already, or the household as many as it may have."""
+
+    def __init__(self, what: Literal["vehicle", "household"], whose: str) -> None:
+        super().__init__(f"{what} {whose} has as many live turns as it may have")
+        self.what, self.whose = what, whose
+
+
+class Moved(Exception):
+    """The turn is no longer as the caller read it: `now` is how it is (None: nobody knows it)."""
+
+    def __init__(self, turn_id: str, now: Turn | None) -> None:
+        super().__init__(f"turn {turn_id} is {now.state if now else 'unknown'} by now")
+        self.now = now
+
+
+class Known(Exception):
+    """A request with this idempotency key was kept before: `turn` is what it made."""
+
+    def __init__(self, turn: Turn) -> None:
+        super().__init__(f"asked before: turn {turn.id}")
+        self.turn = turn
+
+
+class LedgerUnavailable(Exception):
+    """The database is away; nothing of it was kept. Try again after `retry_s`."""
+
+    def __init__(self, why: str, retry_s: float = 1.0) -> None:
+        super().__init__(why)
+        self.retry_s = retry_s
+
+
+class Ledger(Protocol):
+    """Safe to call from several threads and processes. Any method may raise LedgerUnavailable."""
+
+    def commit(self, changes: Sequence[Change], now_ms: int) -> list[Turn]:
+        """Keep steps of turns together, with their claims and what leaves; returns the turns with their new `rev`.
+
+        Before it claims, offers of the same sites whose time is over are given back, as a snooze by silence is. All
+        that is given back in these changes may be claimed by them. Raises Moved, Taken, OverLimit, TooMany, Known.
+        """
+
+    def turn(self, turn_id: str) -> Turn | None: ...
+
+    def turns(
+        self, *, site: str | None = None, household: str | None = None, states: Collection[State] | None = None
+    ) -> list[Turn]:
+        """In the order in which they were asked for."""
+
+    def due(self, now_ms: int, limit: int = 100) -> list[Turn]:
+        """Those whose state has run out, the longest first."""
+
+    def claims(self, site: str, buckets: range) -> list[Claim]:
+        """In order of connector and bucket."""
+
+    def reserved_w(self, site: str, buckets: range) -> list[int]:
+        """Power reserved at a site, for each of the buckets."""
+
+    def used(self, site: str, compound: str, buckets: range) -> list[int]:
+        """Connectors that a compound holds at a site, for each of the buckets."""
+
+    def outgoing(self, states: Collection[OutgoingState], limit: int = 100) -> list[Outgoing]:
+        """In the order in which they were written."""
+
+    def sending(self, outgoing_id: str, epoch: int) -> bool:
+        """Take one that is pending to be sent under this epoch; False where it is not pending."""
+
+    def sent(self, outgoing_id: str) -> None: ...
+
+    def give_up_sending(self, epoch: int) -> list[Outgoing]:
+        """What was `sending` under an older epoch may have left or not: `unknown` from now on, and returned once."""
+
+    def lead(self, holder: str, for_s: float) -> Lease:
+        """Take the lease if it is free or ours, for so long from now; returns whose it is then."""
+
+    def imbalance(self) -> Imbalance:
+        """What does not add up, of all that is kept: nothing does not, and the doctor asks."""
+
+    def close(self) -> None: ...

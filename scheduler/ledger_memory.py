@@ -1,0 +1,210 @@
+"""Floor 3 · The ledger in memory: for tests of what stands above it, and for the study."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
+
+from msgspec.structs import replace
+
+from scheduler.ledger import (
+    LIVE_TURNS,
+    Change,
+    Claim,
+    Imbalance,
+    Known,
+    Lease,
+    Moved,
+    Outgoing,
+    OutgoingState,
+    OverLimit,
+    Taken,
+    TooMany,
+)
+from scheduler.postings import Entry, Postings, given_back, imbalance, postings
+from scheduler.turns import LIVE, State, Turn, held, is_live, lapsed
+
+
+class MemoryLedger:
+    """Keeps to the port `Ledger`, in one process. `wall_ms` is its clock, for leases alone."""
+
+    def __init__(self, wall_ms: Callable[[], int]) -> None:
+        self._wall_ms = wall_ms
+        self._lock = threading.RLock()
+        self._turns: dict[str, Turn] = {}
+        self._claims: dict[tuple[str, int], str] = {}
+        self._power: Counter[tuple[tuple[str, ...], int]] = Counter()
+        self._quota: Counter[tuple[tuple[str, ...], int]] = Counter()
+        self._live: Counter[str] = Counter()
+        self._vehicles: dict[str, str] = {}
+        self._keys: dict[tuple[str | None, str], str] = {}
+        self._outgoing: dict[str, tuple[Outgoing, OutgoingState, int]] = {}
+        self._lease: Lease | None = None
+
+    def commit(self, changes: Sequence[Change], now_ms: int) -> list[Turn]:
+        with self._lock:
+            self._known(changes)
+            for change in changes:
+                self._unmoved(change)
+            every = [*changes, *self._over(changes, now_ms)]
+            books = postings(every)
+            vehicles = self._vehicles_after(every)
+            self._within(books)
+            self._vehicles = vehicles
+            self._post(every, books)
+            return [self._turns[change.after.id] for change in changes]
+
+    def turn(self, turn_id: str) -> Turn | None:
+        with self._lock:
+            return self._turns.get(turn_id)
+
+    def turns(
+        self, *, site: str | None = None, household: str | None = None, states: Collection[State] | None = None
+    ) -> list[Turn]:
+        with self._lock:
+            found = [
+                turn
+                for turn in self._turns.values()
+                if site in (None, turn.site) and household in (None, turn.household)
+                if states is None or turn.state in states
+            ]
+        return sorted(found, key=lambda turn: (turn.requested_ms, turn.id))
+
+    def due(self, now_ms: int, limit: int = 100) -> list[Turn]:
+        over = [turn for turn in self.turns(states=LIVE) if turn.due_ms is not None and turn.due_ms <= now_ms]
+        return sorted(over, key=lambda turn: (turn.due_ms, turn.id))[:limit]
+
+    def claims(self, site: str, buckets: range) -> list[Claim]:
+        with self._lock:
+            return sorted(
+                Claim(connector, bucket, turn)
+                for (connector, bucket), turn in self._claims.items()
+                if bucket in buckets and connector.startswith(f"{site}/")
+            )
+
+    def reserved_w(self, site: str, buckets: range) -> list[int]:
+        with self._lock:
+            return [self._power[(site,), bucket] for bucket in buckets]
+
+    def used(self, site: str, compound: str, buckets: range) -> list[int]:
+        with self._lock:
+            return [self._quota[(site, compound), bucket] for bucket in buckets]
+
+    def outgoing(self, states: Collection[OutgoingState], limit: int = 100) -> list[Outgoing]:
+        with self._lock:
+            return [item for item, state, _ in self._outgoing.values() if state in states][:limit]
+
+    def sending(self, outgoing_id: str, epoch: int) -> bool:
+        with self._lock:
+            item, state, _ = self._outgoing[outgoing_id]
+            lease = self._lease
+            leads = lease is not None and lease.epoch == epoch and lease.until_ms > self._wall_ms()
+            if state != "pending" or not leads:
+                return False
+            self._outgoing[outgoing_id] = item, "sending", epoch
+            return True
+
+    def sent(self, outgoing_id: str) -> None:
+        with self._lock:
+            item, _, epoch = self._outgoing[outgoing_id]
+            self._outgoing[outgoing_id] = item, "sent", epoch
+
+    def give_up_sending(self, epoch: int) -> list[Outgoing]:
+        with self._lock:
+            found = [item for item, state, under in self._outgoing.values() if state == "sending" and under < epoch]
+            for item in found:
+                self._outgoing[item.id] = item, "unknown", self._outgoing[item.id][2]
+            return found
+
+    def lead(self, holder: str, for_s: float) -> Lease:
+        with self._lock:
+            now_ms, was = self._wall_ms(), self._lease
+            until_ms = now_ms + round(for_s * 1_000)
+            if was is None:
+                self._lease = Lease(holder, 1, until_ms)
+            elif was.holder == holder:
+                self._lease = replace(was, until_ms=until_ms)
+            elif was.until_ms <= now_ms:
+                self._lease = Lease(holder, was.epoch + 1, until_ms)
+            assert self._lease is not None
+            return self._lease
+
+    def imbalance(self) -> Imbalance:
+        with self._lock:
+            claims = {Claim(connector, bucket, turn) for (connector, bucket), turn in self._claims.items()}
+            return imbalance(self._turns.values(), claims, {**self._power, **self._quota}, dict(self._live))
+
+    def close(self) -> None:
+        """Nothing is kept open."""
+
+    def _known(self, changes: Sequence[Change]) -> None:
+        for change in changes:
+            made = self._keys.get((change.after.household, change.key)) if change.key else None
+            if made is not None:
+                raise Known(self._turns[made])
+
+    def _unmoved(self, change: Change) -> None:
+        now = self._turns.get(change.after.id)
+        if (now.rev if now else None) != (change.before.rev if change.before else None):
+            raise Moved(change.after.id, now)
+
+    def _over(self, changes: Sequence[Change], now_ms: int) -> list[Change]:
+        """Offers whose time is over, where something is claimed."""
+        sites = {change.after.site for change in changes if held(change.after) is not None}
+        mine = {change.after.id for change in changes}
+        over = [turn for turn in self._turns.values() if turn.site in sites and turn.id not in mine]
+        return [given_back(turn, now_ms) for turn in over if lapsed(turn, now_ms)]
+
+    def _vehicles_after(self, changes: Sequence[Change]) -> dict[str, str]:
+        """The live turn of each vehicle once those that end have ended."""
+        vehicles = dict(self._vehicles)
+        for change in sorted(changes, key=lambda change: is_live(change.after)):
+            turn = change.after
+            if turn.vehicle is None:
+                continue
+            if is_live(turn) and vehicles.setdefault(turn.vehicle, turn.id) != turn.id:
+                raise TooMany("vehicle", turn.vehicle)
+            if not is_live(turn) and vehicles.get(turn.vehicle) == turn.id:
+                del vehicles[turn.vehicle]
+        return vehicles
+
+    def _within(self, books: Postings) -> None:
+        for household, more in books.live:
+            if more > 0 and self._live[household] + more > LIVE_TURNS:
+                raise TooMany("household", household)
+        freed = {(claim.connector, claim.bucket) for claim in books.freed}
+        claimed: dict[tuple[str, int], str] = {}
+        for claim in books.claimed:
+            at = claim.connector, claim.bucket
+            holder = claimed.setdefault(at, claim.turn if at in freed else self._claims.get(at, claim.turn))
+            if holder != claim.turn:
+                raise Taken(Claim(*at, holder))
+        for book, entries in ((self._power, books.power), (self._quota, books.quota)):
+            for entry in entries:
+                if _over_limit(entry, book):
+                    raise OverLimit("site_w" if book is self._power else "quota", entry.whose[0])
+
+    def _post(self, changes: Sequence[Change], books: Postings) -> None:
+        for change in changes:
+            turn = replace(change.after, rev=change.before.rev + 1 if change.before else 1)
+            self._turns[turn.id] = turn
+            if change.key:
+                self._keys[turn.household, change.key] = turn.id
+            for item in change.outgoing:
+                self._outgoing.setdefault(item.id, (item, "pending", 0))
+        for claim in books.freed:
+            del self._claims[claim.connector, claim.bucket]
+        for claim in books.claimed:
+            self._claims[claim.connector, claim.bucket] = claim.turn
+        for book, entries in ((self._power, books.power), (self._quota, books.quota)):
+            for entry in entries:
+                for bucket in range(entry.first, entry.first + entry.buckets):
+                    book[entry.whose, bucket] += entry.more
+        self._live.update(dict(books.live))
+
+
+def _over_limit(entry: Entry, book: Counter[tuple[tuple[str, ...], int]]) -> bool:
+    buckets = range(entry.first, entry.first + entry.buckets)
+    limit = entry.limit
+    return limit is not None and any(book[entry.whose, bucket] + entry.more > limit for bucket in buckets)

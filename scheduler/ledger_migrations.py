@@ -1,0 +1,46 @@
+"""Floor 3 · Brings the ledger's tables to this version, or back to an older one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from alembic.util.exc import CommandError
+from sqlalchemy.engine import Engine
+
+STEPS = Path(__file__).with_name("migrations")
+NEWEST = "head"
+NOTHING = "base"
+
+
+class LedgerTooNew(Exception):
+    """The ledger was made by a newer version of the service; one line that says so."""
+
+
+def version_of(engine: Engine) -> str | None:
+    """The step at which the tables stand; None where there are none."""
+    with engine.connect() as connection:
+        return MigrationContext.configure(connection).get_current_revision()
+
+
+def migrate(engine: Engine, to: str = NEWEST) -> None:
+    """All steps up (or down) to that one, together or none. Raises LedgerTooNew."""
+    config = Config()
+    config.set_main_option("script_location", str(STEPS))
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        found = MigrationContext.configure(connection).get_current_revision()
+        try:
+            if found is not None:
+                ScriptDirectory.from_config(config).get_revision(found)
+        except CommandError as unknown:
+            raise LedgerTooNew(
+                f"the ledger stands at step {found!r}, which this version does not know: use the version that made it"
+            ) from unknown
+        if to == NEWEST or found is None:
+            command.upgrade(config, to)
+        else:
+            command.downgrade(config, to)

@@ -1,0 +1,215 @@
+"""Floor 3 · The ledger in a database: SQLite in one process's folder, or PostgreSQL for several."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Collection, Sequence
+from contextlib import nullcontext
+from typing import Any, TypeVar
+
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    Select,
+    and_,
+    case,
+    create_engine,
+    event,
+    exists,
+    literal_column,
+    make_url,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy.engine import Engine
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as NoConnection
+
+from scheduler.ledger import Change, Claim, Imbalance, Lease, LedgerUnavailable, Outgoing, OutgoingState
+from scheduler.ledger_rows import turn_of
+from scheduler.ledger_tables import claim, household_use, lease, outgoing, quota_use, site_bucket, turn
+from scheduler.ledger_writes import commit, insert_into
+from scheduler.postings import imbalance
+from scheduler.turns import LIVE, State, Turn
+
+ATTEMPTS = 10
+"""A deadlock, or a database that stays locked, is tried again so often; nothing of a try that failed is kept."""
+LEADER = "scheduler"
+CLOCK_MS = {
+    "sqlite": "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)",
+    "postgresql": "CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT)",
+}
+"""The database's own clock, in milliseconds since 1970."""
+
+ONE_SNAPSHOT = {"sqlite": "SERIALIZABLE", "postgresql": "REPEATABLE READ"}
+OUTGOING = select(*(outgoing.c[name] for name in Outgoing.__struct_fields__)).order_by(outgoing.c.no)
+
+Answer = TypeVar("Answer")
+
+
+def engine_of(url: str, connections: int = 20) -> Engine:
+    """An engine whose transactions begin as the ledger needs them: on SQLite those that write, by taking the lock."""
+    if make_url(url).get_backend_name() != "sqlite":
+        return create_engine(url, pool_size=connections, max_overflow=0, pool_pre_ping=True)
+    engine = create_engine(url, pool_size=connections, max_overflow=0, connect_args={"timeout": 10.0})
+
+    @event.listens_for(engine, "connect")
+    def _opened(connection: Any, _record: object) -> None:
+        connection.isolation_level = None
+        for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def _begins(connection: Connection) -> None:
+        reads = connection.get_execution_options().get("reads")
+        connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+
+    return engine
+
+
+class SqlLedger:
+    """Keeps to the port `Ledger`. The tables must be there: `ledger_migrations.migrate`."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._clock = literal_column(CLOCK_MS[engine.dialect.name], BigInteger)
+        # SQLite lets one write at a time: threads that wait here are served in turn, where its own lock is polled.
+        self._writing = threading.Lock() if engine.dialect.name == "sqlite" else None
+
+    def commit(self, changes: Sequence[Change], now_ms: int) -> list[Turn]:
+        return self._write(lambda connection: commit(connection, changes, now_ms))
+
+    def turn(self, turn_id: str) -> Turn | None:
+        return next(iter(self._turns(select(turn).where(turn.c.id == turn_id))), None)
+
+    def turns(
+        self, *, site: str | None = None, household: str | None = None, states: Collection[State] | None = None
+    ) -> list[Turn]:
+        asked = select(turn).order_by(turn.c.requested_ms, turn.c.id)
+        if site is not None:
+            asked = asked.where(turn.c.site == site)
+        if household is not None:
+            asked = asked.where(turn.c.household == household)
+        if states is not None:
+            asked = asked.where(turn.c.state.in_(states))
+        return self._turns(asked)
+
+    def due(self, now_ms: int, limit: int = 100) -> list[Turn]:
+        over = select(turn).where(turn.c.state.in_(LIVE), turn.c.due_ms <= now_ms)
+        return self._turns(over.order_by(turn.c.due_ms, turn.c.id).limit(limit))
+
+    def claims(self, site: str, buckets: range) -> list[Claim]:
+        asked = select(claim.c.connector, claim.c.bucket, claim.c.turn)
+        asked = asked.where(claim.c.site == site, claim.c.bucket.between(buckets.start, buckets.stop - 1))
+        asked = asked.order_by(claim.c.connector, claim.c.bucket)
+        return [Claim(*row) for row in self._read(lambda connection: connection.execute(asked).all())]
+
+    def reserved_w(self, site: str, buckets: range) -> list[int]:
+        asked = select(site_bucket.c.bucket, site_bucket.c.reserved_w).where(site_bucket.c.site == site)
+        return self._by_bucket(asked.where(site_bucket.c.bucket.between(buckets.start, buckets.stop - 1)), buckets)
+
+    def used(self, site: str, compound: str, buckets: range) -> list[int]:
+        asked = select(quota_use.c.bucket, quota_use.c.used)
+        asked = asked.where(quota_use.c.site == site, quota_use.c.compound == compound)
+        return self._by_bucket(asked.where(quota_use.c.bucket.between(buckets.start, buckets.stop - 1)), buckets)
+
+    def outgoing(self, states: Collection[OutgoingState], limit: int = 100) -> list[Outgoing]:
+        asked = OUTGOING.where(outgoing.c.state.in_(states)).limit(limit)
+        return self._read(lambda connection: _outgoing(connection, asked))
+
+    def sending(self, outgoing_id: str, epoch: int) -> bool:
+        leads = exists().where(lease.c.name == LEADER, lease.c.epoch == epoch, lease.c.until_ms > self._clock)
+        taken = update(outgoing).where(outgoing.c.id == outgoing_id, outgoing.c.state == "pending", leads)
+        taken = taken.values(state="sending", epoch=epoch)
+        return bool(self._write(lambda connection: connection.execute(taken).rowcount))
+
+    def sent(self, outgoing_id: str) -> None:
+        left = update(outgoing).where(outgoing.c.id == outgoing_id).values(state="sent")
+        self._write(lambda connection: connection.execute(left))
+
+    def give_up_sending(self, epoch: int) -> list[Outgoing]:
+        under_older = and_(outgoing.c.state == "sending", outgoing.c.epoch < epoch)
+
+        def give_up(connection: Connection) -> list[Outgoing]:
+            found = _outgoing(connection, OUTGOING.where(under_older).with_for_update())
+            ids = [item.id for item in found]
+            connection.execute(update(outgoing).where(outgoing.c.id.in_(ids)).values(state="unknown"))
+            return found
+
+        return self._write(give_up)
+
+    def lead(self, holder: str, for_s: float) -> Lease:
+        until_ms = self._clock + round(for_s * 1_000)
+        taken = insert_into(self._engine.dialect.name, lease).values(
+            name=LEADER, holder=holder, epoch=1, until_ms=until_ms
+        )
+        same = lease.c.holder == holder
+        taken = taken.on_conflict_do_update(
+            index_elements=["name"],
+            set_={"holder": holder, "until_ms": until_ms, "epoch": lease.c.epoch + case((same, 0), else_=1)},
+            where=or_(same, lease.c.until_ms <= self._clock),
+        )
+        asked = select(lease.c.holder, lease.c.epoch, lease.c.until_ms).where(lease.c.name == LEADER)
+
+        def lead(connection: Connection) -> Lease:
+            connection.execute(taken)
+            return Lease(*connection.execute(asked).one())
+
+        return self._write(lead)
+
+    def imbalance(self) -> Imbalance:
+        def weigh(connection: Connection) -> Imbalance:
+            counts = (site_bucket, quota_use)
+            return imbalance(
+                turns=[turn_of(row) for row in connection.execute(select(turn)).mappings()],
+                claims={
+                    Claim(*row) for row in connection.execute(select(claim.c.connector, claim.c.bucket, claim.c.turn))
+                },
+                counts={
+                    (tuple(row[:-2]), row[-2]): row[-1] for table in counts for row in connection.execute(select(table))
+                },
+                live={row.household: row.live for row in connection.execute(select(household_use))},
+            )
+
+        return self._read(weigh, isolation_level=ONE_SNAPSHOT[self._engine.dialect.name])
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    def _turns(self, asked: Select[Any]) -> list[Turn]:
+        return self._read(lambda connection: [turn_of(row) for row in connection.execute(asked).mappings()])
+
+    def _by_bucket(self, asked: Select[Any], buckets: range) -> list[int]:
+        found = self._read(lambda connection: {row[0]: row[1] for row in connection.execute(asked)})
+        return [found.get(bucket, 0) for bucket in buckets]
+
+    def _read(self, do: Callable[[Connection], Answer], **options: Any) -> Answer:
+        return self._tried(do, reads=True, **options)
+
+    def _write(self, do: Callable[[Connection], Answer]) -> Answer:
+        with self._writing or nullcontext():
+            return self._tried(do)
+
+    def _tried(self, do: Callable[[Connection], Answer], **options: Any) -> Answer:
+        """In one transaction; again where it lost against another, as a deadlock is."""
+        for attempt in range(ATTEMPTS):
+            try:
+                with self._engine.connect().execution_options(**options) as connection, connection.begin():
+                    return do(connection)
+            except NoConnection as full:
+                raise LedgerUnavailable("all connections to the ledger are in use") from full
+            except DBAPIError as error:
+                if not _lost_a_race(error) or attempt == ATTEMPTS - 1:
+                    raise LedgerUnavailable(f"the ledger does not answer: {error.orig}") from error
+        raise AssertionError
+
+
+def _outgoing(connection: Connection, asked: Select[Any]) -> list[Outgoing]:
+    return [Outgoing(**row) for row in connection.execute(asked).mappings()]
+
+
+def _lost_a_race(error: DBAPIError) -> bool:
+    """Whether nothing is wrong but that another transaction was in the way: a deadlock, a lock not given in time."""
+    sqlstate = getattr(error.orig, "sqlstate", None)
+    return sqlstate in ("40001", "40P01") or "database is locked" in str(error.orig)

@@ -1,0 +1,54 @@
+"""Two who write to one ledger at the same moment, at the moments that matter. SQLite lets one write at a time."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import event
+
+from scheduler import turns
+from scheduler.ledger import Change, Taken
+from scheduler.ledger_sql import SqlLedger, engine_of
+from tests.ledgers import NINE, NO_QUIET, a_place, offer, opened, promise, step, walk_in
+from tests.stores import NINE_MS
+
+
+@pytest.fixture
+def one(postgres_url):
+    ledger = opened(postgres_url)
+    yield ledger
+    ledger.close()
+
+
+@pytest.fixture
+def other(one, postgres_url):
+    """Another process's, and what to do in `one` when it has sent a statement that begins so."""
+    engine = engine_of(postgres_url)
+    ledger, meanwhile = SqlLedger(engine), {}
+
+    @event.listens_for(engine, "after_cursor_execute")
+    def _sent(_connection, _cursor, statement, *_more):
+        for begins in [begins for begins in meanwhile if statement.startswith(begins)]:
+            meanwhile.pop(begins)()
+
+    yield ledger, meanwhile
+    ledger.close()
+
+
+def test_a_bucket_that_is_given_back_while_another_looks_is_really_claimed(one, other):
+    there = promise(one, a_place())
+    ledger, meanwhile = other
+    meanwhile["INSERT INTO claim"] = lambda: step(one, there, turns.cancelled(there, NINE_MS))
+    [came] = ledger.commit([Change(before=None, after=walk_in(a_place()))], NINE_MS)
+    assert {claim.turn for claim in one.claims("jn-01", range(NINE, NINE + 4))} == {came.id}
+    assert not one.imbalance()
+
+
+def test_an_offer_that_is_answered_while_another_wants_its_place_stays_promised(one, other):
+    offered = offer(one, a_place(), now_ms=NINE_MS - 20 * 60_000)
+    offered = step(one, offered, turns.told(offered, NINE_MS - 11 * 60_000, NO_QUIET))
+    ledger, meanwhile = other
+    meanwhile["INSERT INTO turn"] = lambda: step(one, offered, turns.accepted(offered, NO_QUIET))
+    with pytest.raises(Taken):
+        ledger.commit([Change(before=None, after=walk_in(a_place()))], NINE_MS)
+    assert one.turn(offered.id).state == "reserved"
+    assert not one.imbalance()

@@ -1,0 +1,67 @@
+"""The ledger's tables come and go step by step, with what is in them."""
+
+from __future__ import annotations
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import inspect, text
+
+from scheduler.ledger_migrations import NOTHING, LedgerTooNew, migrate, version_of
+from scheduler.ledger_sql import SqlLedger, engine_of
+from scheduler.ledger_tables import metadata
+from tests.ledgers import a_place, promise
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def engine(request, tmp_path):
+    url = f"sqlite:///{tmp_path / 'ledger.sqlite'}"
+    made = engine_of(request.getfixturevalue("postgres_url") if request.param == "postgresql" else url)
+    yield made
+    made.dispose()
+
+
+def test_the_steps_lead_to_the_tables_that_the_code_knows(engine):
+    migrate(engine)
+    with engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+
+
+def test_tables_are_made_once_and_keep_what_is_in_them(engine):
+    migrate(engine)
+    kept = promise(SqlLedger(engine), a_place())
+    migrate(engine)
+    assert SqlLedger(engine).turns() == [kept]
+    assert not SqlLedger(engine).imbalance()
+
+
+def test_all_goes_back_to_nothing_and_comes_again(engine):
+    assert version_of(engine) is None
+    migrate(engine)
+    promise(SqlLedger(engine), a_place())
+    newest = version_of(engine)
+    migrate(engine, NOTHING)
+    assert inspect(engine).get_table_names() == ["alembic_version"]
+    assert version_of(engine) is None
+    migrate(engine)
+    assert version_of(engine) == newest
+    assert SqlLedger(engine).turns() == []
+
+
+def test_a_ledger_of_a_newer_version_is_left_alone_and_said(engine):
+    migrate(engine)
+    promise(SqlLedger(engine), a_place())
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(LedgerTooNew, match="stands at step '9999', which this version does not know"):
+        migrate(engine)
+    assert len(SqlLedger(engine).turns()) == 1
+
+
+def test_a_step_that_fails_leaves_the_tables_as_they_were(engine):
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE lease (name TEXT)"))
+    with pytest.raises(Exception, match="already exists"):
+        migrate(engine)
+    assert set(inspect(engine).get_table_names()) <= {"lease", "alembic_version"}
+    assert version_of(engine) is None
