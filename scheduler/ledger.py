@@ -15,6 +15,8 @@ from typing import Literal, Protocol
 
 from msgspec import Struct
 
+from scheduler.rules import RuleSet
+from scheduler.standing import Delivery, NoShow
 from scheduler.turns import State, Turn
 
 LIVE_TURNS = 2
@@ -36,6 +38,24 @@ class Limits(Struct, frozen=True):
 NO_LIMITS = Limits()
 
 
+class Household(Struct, frozen=True, kw_only=True):
+    """A dwelling and who lives there; `accessibility` where a rule may weigh it."""
+
+    id: str
+    compound: str
+    dwelling: str
+    accessibility: bool = False
+
+
+class Adopted(Struct, frozen=True, kw_only=True):
+    """A site's rules as they were approved, by whom and when. Versions of a site count from 1."""
+
+    rules: RuleSet
+    version: int
+    at_ms: int
+    by: str
+
+
 class Outgoing(Struct, frozen=True, kw_only=True):
     """What leaves because of a step, written in its transaction. `id` is ours and equal for equal causes."""
 
@@ -55,6 +75,8 @@ class Change(Struct, frozen=True, kw_only=True):
     after: Turn
     limits: Limits = NO_LIMITS
     outgoing: tuple[Outgoing, ...] = ()
+    delivery: Delivery | None = None
+    """What the turn was given, where this step ends it."""
     by: str = "scheduler"
     """Whoever did it, for the audit: an account's id, or a process."""
     key: str | None = None
@@ -131,6 +153,22 @@ class Known(Exception):
         self.turn = turn
 
 
+class Superseded(Exception):
+    """Rules were approved against a version that is no longer the newest: `version` is."""
+
+    def __init__(self, site: str, version: int) -> None:
+        super().__init__(f"the rules of {site} stand at version {version} by now")
+        self.site, self.version = site, version
+
+
+class DwellingTaken(Exception):
+    """The dwelling has a household already, and one dwelling is one household."""
+
+    def __init__(self, household: str) -> None:
+        super().__init__(f"that dwelling is household {household}'s")
+        self.household = household
+
+
 class LedgerUnavailable(Exception):
     """The database is away; nothing of it was kept. Try again after `retry_s`."""
 
@@ -181,6 +219,26 @@ class Ledger(Protocol):
 
     def lead(self, holder: str, for_s: float) -> Lease:
         """Take the lease if it is free or ours, for so long from now; returns whose it is then."""
+
+    def adopt(self, rules: RuleSet, after: int, by: str, now_ms: int) -> Adopted:
+        """Make these the rules of their site, as the version after that one; 0 before the first. Raises Superseded."""
+
+    def rules(self, site: str, version: int | None = None) -> Adopted | None:
+        """The newest, or those of a version; None where there are none."""
+
+    def register(self, household: Household) -> None:
+        """Keep a household, or what changed of it. Raises DwellingTaken."""
+
+    def household(self, household_id: str) -> Household | None: ...
+
+    def pool(self, site: str, since_ms: int) -> dict[str, int]:
+        """The households that asked at a site since then, and when each first asked there."""
+
+    def deliveries(self, households: Collection[str], since_ms: int) -> list[Delivery]:
+        """What they were given at all sites until now, of what ended since then; the oldest end first."""
+
+    def no_shows(self, households: Collection[str], since_ms: int) -> list[NoShow]:
+        """In order of time."""
 
     def imbalance(self) -> Imbalance:
         """What does not add up, of all that is kept: nothing does not, and the doctor asks."""

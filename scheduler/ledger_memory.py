@@ -10,8 +10,11 @@ from msgspec.structs import replace
 
 from scheduler.ledger import (
     LIVE_TURNS,
+    Adopted,
     Change,
     Claim,
+    DwellingTaken,
+    Household,
     Imbalance,
     Known,
     Lease,
@@ -19,10 +22,13 @@ from scheduler.ledger import (
     Outgoing,
     OutgoingState,
     OverLimit,
+    Superseded,
     Taken,
     TooMany,
 )
 from scheduler.postings import Entry, Postings, given_back, imbalance, postings
+from scheduler.rules import RuleSet
+from scheduler.standing import Delivery, NoShow
 from scheduler.turns import LIVE, State, Turn, held, is_live, lapsed
 
 
@@ -41,6 +47,9 @@ class MemoryLedger:
         self._keys: dict[tuple[str | None, str], str] = {}
         self._outgoing: dict[str, tuple[Outgoing, OutgoingState, int]] = {}
         self._lease: Lease | None = None
+        self._rules: dict[str, list[Adopted]] = {}
+        self._households: dict[str, Household] = {}
+        self._deliveries: list[Delivery] = []
 
     def commit(self, changes: Sequence[Change], now_ms: int) -> list[Turn]:
         with self._lock:
@@ -130,6 +139,47 @@ class MemoryLedger:
             assert self._lease is not None
             return self._lease
 
+    def adopt(self, rules: RuleSet, after: int, by: str, now_ms: int) -> Adopted:
+        with self._lock:
+            versions = self._rules.setdefault(rules.site, [])
+            if len(versions) != after:
+                raise Superseded(rules.site, len(versions))
+            versions.append(Adopted(rules=rules, version=after + 1, at_ms=now_ms, by=by))
+            return versions[-1]
+
+    def rules(self, site: str, version: int | None = None) -> Adopted | None:
+        with self._lock:
+            versions = self._rules.get(site, [])
+            return next((one for one in reversed(versions) if version in (None, one.version)), None)
+
+    def register(self, household: Household) -> None:
+        with self._lock:
+            for other in self._households.values():
+                if other.id != household.id and _dwelling(other) == _dwelling(household):
+                    raise DwellingTaken(other.id)
+            self._households[household.id] = household
+
+    def household(self, household_id: str) -> Household | None:
+        with self._lock:
+            return self._households.get(household_id)
+
+    def pool(self, site: str, since_ms: int) -> dict[str, int]:
+        asked: dict[str, list[int]] = {}
+        for turn in self.turns(site=site):
+            if turn.household is not None and turn.state != "rejected":
+                asked.setdefault(turn.household, []).append(turn.requested_ms)
+        return {household: min(times) for household, times in asked.items() if max(times) >= since_ms}
+
+    def deliveries(self, households: Collection[str], since_ms: int) -> list[Delivery]:
+        with self._lock:
+            found = [one for one in self._deliveries if one.household in households and one.unplugged_ms >= since_ms]
+        return sorted(found, key=lambda one: (one.unplugged_ms, one.household))
+
+    def no_shows(self, households: Collection[str], since_ms: int) -> list[NoShow]:
+        missed = self.turns(states=["no_show"])
+        found = [NoShow(one.household or "", one.ended_ms or 0) for one in missed if one.household in households]
+        return sorted((one for one in found if one.at_ms >= since_ms), key=lambda one: (one.at_ms, one.household))
+
     def imbalance(self) -> Imbalance:
         with self._lock:
             claims = {Claim(connector, bucket, turn) for (connector, bucket), turn in self._claims.items()}
@@ -191,6 +241,7 @@ class MemoryLedger:
             self._turns[turn.id] = turn
             if change.key:
                 self._keys[turn.household, change.key] = turn.id
+            self._deliveries += [change.delivery] if change.delivery else []
             for item in change.outgoing:
                 self._outgoing.setdefault(item.id, (item, "pending", 0))
         for claim in books.freed:
@@ -202,6 +253,10 @@ class MemoryLedger:
                 for bucket in range(entry.first, entry.first + entry.buckets):
                     book[entry.whose, bucket] += entry.more
         self._live.update(dict(books.live))
+
+
+def _dwelling(household: Household) -> tuple[str, str]:
+    return household.compound, household.dwelling
 
 
 def _over_limit(entry: Entry, book: Counter[tuple[tuple[str, ...], int]]) -> bool:

@@ -23,14 +23,28 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.engine import Engine
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as NoConnection
 
-from scheduler.ledger import Change, Claim, Imbalance, Lease, LedgerUnavailable, Outgoing, OutgoingState
+from scheduler import ledger_records as records
+from scheduler.ledger import (
+    Adopted,
+    Change,
+    Claim,
+    Household,
+    Imbalance,
+    Lease,
+    LedgerUnavailable,
+    Outgoing,
+    OutgoingState,
+)
+from scheduler.ledger_inserts import insert_into
 from scheduler.ledger_rows import turn_of
 from scheduler.ledger_tables import claim, household_use, lease, outgoing, quota_use, site_bucket, turn
-from scheduler.ledger_writes import commit, insert_into
+from scheduler.ledger_writes import commit
 from scheduler.postings import imbalance
+from scheduler.rules import RuleSet
+from scheduler.standing import Delivery, NoShow
 from scheduler.turns import LIVE, State, Turn
 
 ATTEMPTS = 10
@@ -158,6 +172,30 @@ class SqlLedger:
 
         return self._write(lead)
 
+    def adopt(self, rules: RuleSet, after: int, by: str, now_ms: int) -> Adopted:
+        return self._write(lambda connection: records.adopt(connection, rules, after, by, now_ms))
+
+    def rules(self, site: str, version: int | None = None) -> Adopted | None:
+        return self._read(lambda connection: records.rules_of(connection, site, version))
+
+    def register(self, household: Household) -> None:
+        try:
+            self._write(lambda connection: records.register(connection, household))
+        except IntegrityError:  # somebody moved in between the look and the write
+            self._write(lambda connection: records.register(connection, household))
+
+    def household(self, household_id: str) -> Household | None:
+        return self._read(lambda connection: records.household_of(connection, household_id))
+
+    def pool(self, site: str, since_ms: int) -> dict[str, int]:
+        return self._read(lambda connection: records.pool(connection, site, since_ms))
+
+    def deliveries(self, households: Collection[str], since_ms: int) -> list[Delivery]:
+        return self._read(lambda connection: records.deliveries(connection, households, since_ms))
+
+    def no_shows(self, households: Collection[str], since_ms: int) -> list[NoShow]:
+        return self._read(lambda connection: records.no_shows(connection, households, since_ms))
+
     def imbalance(self) -> Imbalance:
         def weigh(connection: Connection) -> Imbalance:
             counts = (site_bucket, quota_use)
@@ -199,6 +237,8 @@ class SqlLedger:
                     return do(connection)
             except NoConnection as full:
                 raise LedgerUnavailable("all connections to the ledger are in use") from full
+            except IntegrityError:  # what the tables themselves refuse is no fault of the database
+                raise
             except DBAPIError as error:
                 if not _lost_a_race(error) or attempt == ATTEMPTS - 1:
                     raise LedgerUnavailable(f"the ledger does not answer: {error.orig}") from error

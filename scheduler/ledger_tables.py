@@ -16,6 +16,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    UniqueConstraint,
     text,
 )
 
@@ -148,6 +149,39 @@ audit = Table(
     Column("before", String),
     Column("after", String, nullable=False),
     Index(None, "turn"),
+)
+
+rules = Table(
+    "rules",
+    metadata,
+    Column("site", String, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("rules", Text, nullable=False),  # JSON
+    Column("at_ms", BigInteger, nullable=False),
+    Column("by", String, nullable=False),
+    PrimaryKeyConstraint("site", "version"),
+)
+
+household = Table(
+    "household",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("compound", String, nullable=False),
+    Column("dwelling", String, nullable=False),
+    Column("accessibility", Boolean, nullable=False),
+    UniqueConstraint("compound", "dwelling"),
+)
+
+delivery = Table(
+    "delivery",
+    metadata,
+    Column("turn", String, ForeignKey("turn.id"), primary_key=True),
+    Column("household", String, nullable=False),
+    Column("plugged_ms", BigInteger, nullable=False),
+    Column("unplugged_ms", BigInteger, nullable=False),
+    Column("overstay_ms", BigInteger, nullable=False),
+    Column("energy_kwh", Float, nullable=False),
+    Index(None, "household", "unplugged_ms"),
 )
 
 lease = Table(

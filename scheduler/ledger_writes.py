@@ -7,16 +7,25 @@ Every guard is a statement that the database itself decides: a compare-and-swap 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 from sqlalchemy import Connection, Table, and_, delete, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 
 from scheduler.ledger import LIVE_TURNS, Change, Claim, Known, Moved, OverLimit, Taken, TooMany
+from scheduler.ledger_inserts import add_missing, add_new
 from scheduler.ledger_rows import row_of, turn_of
-from scheduler.ledger_tables import audit, claim, household_use, outgoing, quota_use, request_key, site_bucket, turn
+from scheduler.ledger_tables import (
+    audit,
+    claim,
+    delivery,
+    household_use,
+    outgoing,
+    quota_use,
+    request_key,
+    site_bucket,
+    turn,
+)
 from scheduler.postings import Entry, given_back, postings, runs
 from scheduler.turns import Turn, held, is_live
 
@@ -40,25 +49,6 @@ def commit(connection: Connection, changes: Sequence[Change], now_ms: int) -> li
 def in_order(changes: Iterable[Change]) -> list[Change]:
     """Those that end first: their vehicles are free for those that begin."""
     return sorted(changes, key=lambda change: (is_live(change.after), change.after.id))
-
-
-def insert_into(dialect: str, table: Table) -> Any:
-    """The dialect's own INSERT, which knows ON CONFLICT."""
-    return (postgresql if dialect == "postgresql" else sqlite).insert(table)
-
-
-def add_new(connection: Connection, table: Table, row: dict[str, Any]) -> bool:
-    """Insert the row if its primary key is not there yet; whether it was."""
-    keys = list(table.primary_key)
-    adding = insert_into(connection.dialect.name, table).on_conflict_do_nothing(index_elements=keys)
-    return connection.execute(adding.returning(keys[0]), row).first() is not None
-
-
-def add_missing(connection: Connection, table: Table, rows: Sequence[dict[str, Any]], by: str | None = None) -> None:
-    """Insert the rows whose primary key (or column `by`) is not there yet."""
-    adding = insert_into(connection.dialect.name, table)
-    keys = [by] if by else list(table.primary_key)
-    connection.execute(adding.on_conflict_do_nothing(index_elements=keys), rows)
 
 
 def free(connection: Connection, claims: Sequence[Claim]) -> None:
@@ -169,6 +159,9 @@ def _leave(connection: Connection, changes: Sequence[Change], now_ms: int) -> No
         for change in changes
         for item in change.outgoing
     ]  # fmt: skip
+    given = [asdict(change.delivery) | {"turn": change.after.id} for change in changes if change.delivery]
+    if given:
+        connection.execute(insert(delivery), given)
     if leaving:
         add_missing(connection, outgoing, leaving, by="id")
     steps = [

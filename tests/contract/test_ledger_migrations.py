@@ -65,3 +65,13 @@ def test_a_step_that_fails_leaves_the_tables_as_they_were(engine):
         migrate(engine)
     assert set(inspect(engine).get_table_names()) <= {"lease", "alembic_version"}
     assert version_of(engine) is None
+
+
+def test_a_step_back_and_forth_keeps_the_turns_that_both_know(engine):
+    migrate(engine)
+    kept = promise(SqlLedger(engine), a_place())
+    migrate(engine, "0001")
+    assert SqlLedger(engine).turns() == [kept]
+    migrate(engine)
+    assert SqlLedger(engine).turns() == [kept]
+    assert SqlLedger(engine).deliveries([kept.household], 0) == []
