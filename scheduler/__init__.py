@@ -1,1 +1,1 @@
-"""Will own promises: turns to residents, duties of staff, rules of committees. Nothing is here yet."""
+"""Owns promises: turns to residents, by rules of committees. The command line checks rules; no process runs it yet."""

@@ -131,9 +131,11 @@ def planned(turn: Turn, place: Place) -> Turn:
     return _step(turn, "plan", place=place, due_ms=latest_start_ms(turn))
 
 
-def offered(turn: Turn, place: Place) -> Turn:
-    """A place is held for an answer. The time to answer runs from `told`; untold, it ends when the place begins."""
-    return _step(turn, "offer", place=place, due_ms=place.start_ms)
+def offered(turn: Turn, place: Place, now_ms: int, quiet: QuietHours) -> Turn:
+    """A place is held for an answer. The time to answer runs from `told`; until then it is held until it begins, or
+    for the time to answer where that is longer.
+    """
+    return _step(turn, "offer", place=place, due_ms=max(place.start_ms, quiet.after(now_ms, ANSWER_MIN)))
 
 
 def told(turn: Turn, now_ms: int, quiet: QuietHours) -> Turn:
@@ -163,14 +165,6 @@ def lapsed(turn: Turn, now_ms: int) -> bool:
     return turn.state == "offered" and turn.due_ms is not None and turn.due_ms <= now_ms
 
 
-def waits_longer(turn: Turn, now_ms: int, quiet: QuietHours) -> Turn:
-    """The plug of a promise is taken, unreachable or broken: its hold begins anew when it is free. Raises NotNow."""
-    if turn.state != "reserved":
-        raise NotNow(turn, "accept")
-    since = max(now_ms, _placed(turn, "accept").start_ms)
-    return replace(turn, due_ms=max(turn.due_ms or 0, quiet.after(since, HOLD_MIN)))
-
-
 def delayed(turn: Turn, now_ms: int) -> Turn:
     """It keeps its promise, later than said. A fact on a turn, not a state."""
     return replace(turn, delayed_ms=turn.delayed_ms or now_ms)
@@ -180,7 +174,9 @@ def moved(turn: Turn, place: Place, quiet: QuietHours) -> Turn:
     """Promised elsewhere or at another time, under the same id; `moved_from` is where it was before. Raises NotNow."""
     if turn.state not in ("offered", "reserved"):
         raise NotNow(turn, "plan")
-    due_ms = quiet.after(place.start_ms, HOLD_MIN) if turn.state == "reserved" else place.start_ms
+    due_ms = quiet.after(place.start_ms, HOLD_MIN)
+    if turn.state == "offered":
+        due_ms = max(turn.due_ms or 0, place.start_ms)
     return replace(turn, place=place, due_ms=due_ms, moved_from=_placed(turn, "plan").connector)
 
 

@@ -60,7 +60,7 @@ def offer(ledger: Ledger, place: Place, limits: Limits = NO_LIMITS, now_ms: int 
     """Asked for, planned, and offered."""
     queued = turns.planned(ask(ledger, **said), place)
     queued = step(ledger, queued, queued)
-    return step(ledger, queued, turns.offered(queued, place), limits, now_ms)
+    return step(ledger, queued, turns.offered(queued, place, now_ms, NO_QUIET), limits, now_ms)
 
 
 def promise(ledger: Ledger, place: Place, limits: Limits = NO_LIMITS, **said: Any) -> Turn:

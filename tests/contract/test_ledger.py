@@ -79,7 +79,7 @@ def test_a_place_in_the_plan_holds_nothing_and_an_offer_holds_it(ledger):
     queued = turns.planned(ask(ledger), a_place(buckets=2))
     queued = step(ledger, queued, queued)
     assert ledger.claims("jn-01", ALL_DAY) == []
-    step(ledger, queued, turns.offered(queued, queued.place))
+    step(ledger, queued, turns.offered(queued, queued.place, NINE_MS, NO_QUIET))
     assert ledger.claims("jn-01", ALL_DAY) == [Claim(PLUG, NINE, queued.id), Claim(PLUG, NINE + 1, queued.id)]
     assert ledger.claims("jn-01", range(NINE + 1, NINE + 9)) == [Claim(PLUG, NINE + 1, queued.id)]
     assert ledger.claims("jn-0", ALL_DAY) == []
@@ -99,7 +99,7 @@ def test_a_refused_promise_leaves_everything_as_it_was(ledger):
     queued = turns.planned(ask(ledger, compound="c1"), a_place())
     queued = step(ledger, queued, queued)
     told = Outgoing(id="n", kind="notice", to=queued.household)
-    change = Change(before=queued, after=turns.offered(queued, a_place()), outgoing=(told,), key="k")
+    change = Change(before=queued, after=turns.offered(queued, a_place(), NINE_MS, NO_QUIET), outgoing=(told,), key="k")
     before = ledger.claims("jn-01", ALL_DAY)
     with pytest.raises(Taken):
         ledger.commit([change], NINE_MS)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -137,3 +140,26 @@ def test_the_order_does_not_depend_on_who_is_named_first(said, shuffle):
 )
 def test_overstating_a_need_gains_nothing(stated, room, delivered, need):
     assert need_kwh(stated, room, delivered) == pytest.approx(need)
+
+
+# --- the worked example of docs/turns.md -----------------------------------------------------------------------------
+
+
+def test_the_worked_example_of_the_docs_is_what_the_code_computes():
+    page = (Path(__file__).resolve().parents[2] / "docs/turns.md").read_text(encoding="utf-8")
+    rows = [
+        [cell.strip() for cell in line.split("|")[1:-1]] for line in page.splitlines() if re.match(r"\| [A-D] \|", line)
+    ]
+    number = [[int(found[0]) if (found := re.findall(r"[+-]?\d+", cell)) else cell for cell in row] for row in rows]
+    given = [charged(row[0], row[2], overstay=row[3]) for row in number]
+    missed = [NoShow(row[0], NINE_MS - 1) for row in number for _ in range(row[4])]
+    occupied = occupied_min(given, missed, NINE_MS)
+    pool = {row[0]: NINE_MS - (90 if row[1] == 28 else row[1]) * DAY_MS for row in number}
+    found = standings(pool, occupied, NINE_MS)
+    waiting = [Waiting(turn=name, standing_min=one.minutes, age_ms=0, requested_ms=0) for name, one in found.items()]
+    place = {one.turn: no for no, one in enumerate(in_order(waiting), 1)}
+    computed = [
+        [round(found[name].occupied_min), round(found[name].average_min), round(found[name].minutes), place[name]]
+        for name in pool
+    ]
+    assert computed == [row[5:] for row in number]

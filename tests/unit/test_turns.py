@@ -19,7 +19,7 @@ SHANGHAI_NIGHT = QuietHours(22 * 60, 7 * 60)
 """14:00 to 23:00 UTC."""
 EVERY_STEP = {
     "plan": lambda turn: turns.planned(turn, a_place()),
-    "offer": lambda turn: turns.offered(turn, a_place()),
+    "offer": lambda turn: turns.offered(turn, a_place(), NINE_MS, NO_QUIET),
     "accept": lambda turn: turns.accepted(turn, NO_QUIET),
     "snooze": lambda turn: turns.snoozed(turn, NINE_MS),
     "give_up": lambda turn: turns.snoozed(replace(turn, snoozes=2), NINE_MS),
@@ -37,7 +37,7 @@ def in_state(state):
 
 
 def offered_at_nine():
-    return turns.offered(turns.planned(a_turn(), a_place()), a_place(first=NINE_MS // BUCKET_MS + 8))
+    return turns.offered(turns.planned(a_turn(), a_place()), a_place(first=NINE_MS // BUCKET_MS + 8), NINE_MS, NO_QUIET)
 
 
 @pytest.mark.parametrize("state", STATES)
@@ -84,6 +84,12 @@ def test_an_offer_that_nobody_was_told_of_lapses_when_its_place_begins():
     assert turns.lapsed(offer, offer.place.start_ms)
 
 
+def test_an_offer_of_a_place_that_begins_now_may_be_answered_too():
+    offer = turns.offered(turns.planned(a_turn(), a_place()), a_place(), NINE_MS, NO_QUIET)
+    assert not turns.lapsed(offer, NINE_MS + 10 * MINUTE_MS - 1)
+    assert turns.lapsed(offer, NINE_MS + 10 * MINUTE_MS)
+
+
 def test_the_time_to_answer_does_not_run_at_night():
     half_to_ten_ms = NINE_MS + 4 * 60 * MINUTE_MS + 55 * MINUTE_MS
     told = turns.told(offered_at_nine(), half_to_ten_ms, SHANGHAI_NIGHT)
@@ -93,7 +99,7 @@ def test_the_time_to_answer_does_not_run_at_night():
 def test_the_third_snooze_ends_it():
     turn = offered_at_nine()
     for _ in range(2):
-        turn = turns.offered(turns.snoozed(turn, NINE_MS), a_place())
+        turn = turns.offered(turns.snoozed(turn, NINE_MS), a_place(), NINE_MS, NO_QUIET)
     assert (turns.snoozed(turn, NINE_MS).state, turns.snoozed(turn, NINE_MS).snoozes) == ("expired", 3)
 
 
@@ -114,18 +120,9 @@ def test_a_promise_is_held_for_fifteen_minutes_from_its_start():
 
 
 def test_the_hold_does_not_run_at_night():
-    late = turns.offered(turns.planned(a_turn(), a_place()), a_place(first=(NINE_MS + 6 * 3_600_000) // BUCKET_MS))
+    night = a_place(first=(NINE_MS + 6 * 3_600_000) // BUCKET_MS)
+    late = turns.offered(turns.planned(a_turn(), a_place()), night, NINE_MS, SHANGHAI_NIGHT)
     assert turns.accepted(late, SHANGHAI_NIGHT).due_ms == NINE_MS + 14 * 3_600_000 + 15 * MINUTE_MS
-
-
-def test_while_the_plug_is_not_free_nobody_becomes_a_no_show():
-    promised = turns.accepted(offered_at_nine(), NO_QUIET)
-    blocked_until_ms = promised.place.start_ms + 40 * MINUTE_MS
-    waits = turns.waits_longer(promised, blocked_until_ms, NO_QUIET)
-    assert waits.due_ms == blocked_until_ms + 15 * MINUTE_MS
-    assert turns.waits_longer(promised, NINE_MS, NO_QUIET) == promised
-    with pytest.raises(NotNow):
-        turns.waits_longer(offered_at_nine(), NINE_MS, NO_QUIET)
 
 
 def test_a_moved_promise_is_the_same_turn_with_a_new_hold():

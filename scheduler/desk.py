@@ -1,0 +1,273 @@
+"""Floor 2 · The desk: everything that changes a turn goes through here, whoever wants it.
+
+Each method reads, lets the pure steps decide, and keeps the outcome in one change of the ledger. Where another was
+faster the ledger says `Moved`, and the desk reads and decides again. What leaves because of a step is written with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from ingest.assets import SiteMode
+from scheduler import turns
+from scheduler.buckets import BUCKET_MS, Place, bucket_at
+from scheduler.ledger import NO_LIMITS, Change, Known, Ledger, Limits, Moved, OverLimit, Taken, TooMany
+from scheduler.postings import notice
+from scheduler.quiet import QuietHours
+from scheduler.rules import NIGHT, Asked, IsWorkday, RuleSet, pool_of, quota, refusal
+from scheduler.standing import Delivery, need_kwh
+from scheduler.turns import Turn
+
+ATTEMPTS = 5
+UNLIMITED = 1_000_000
+"""Stands for no limit in a bucket, where others of the same place have one."""
+
+
+class Connector(Struct, frozen=True):
+    """`id` is `SITE/DEVICE/1`."""
+
+    id: str
+    max_w: int
+
+
+class SiteFacts(Struct, frozen=True, kw_only=True):
+    """What the desk must know of a site beside its rules. `limit_w` None is no limit known."""
+
+    id: str
+    mode: SiteMode
+    connectors: tuple[Connector, ...]
+    limit_w: int | None = None
+
+
+class Sites(Protocol):
+    def site(self, site: str) -> SiteFacts | None: ...
+
+
+class Wish(Struct, frozen=True, kw_only=True):
+    """What a household asks for. `room_kwh` is what its battery has room for, where that is known. Service time."""
+
+    site: str
+    household: str
+    vehicle: str
+    energy_kwh: float
+    max_w: int
+    earliest_ms: int
+    depart_by_ms: int
+    room_kwh: float | None = None
+    flexible: bool = False
+
+
+class Names(Protocol):
+    """Where ids, call names and codes come from; codes are secret, and drawn anew for each turn."""
+
+    def turn_id(self) -> str: ...
+
+    def call(self) -> str: ...
+
+    def code(self) -> str: ...
+
+
+class UnknownSite(Exception):
+    """There is no such site, or it has no rules yet: nobody can ask there."""
+
+
+class UnknownHousehold(Exception):
+    """No such household is registered."""
+
+
+class UnknownTurn(Exception):
+    """There is no such turn."""
+
+
+class Desk:
+    """Safe to use from several threads, as the ledger is. All times are service time in milliseconds."""
+
+    def __init__(self, ledger: Ledger, sites: Sites, names: Names, is_workday: IsWorkday) -> None:
+        self.ledger, self.sites = ledger, sites
+        self._names, self._is_workday = names, is_workday
+
+    def ask(self, wish: Wish, now_ms: int, key: str | None = None, by: str = "") -> Turn:
+        """Keep a wish as a turn: `requested`, or `rejected` with the rule that says no.
+
+        A wish with a key that its household used before gives the turn that it made then. Raises UnknownSite and
+        UnknownHousehold.
+        """
+        site, rules, version = self.rules(wish.site)
+        household = self.ledger.household(wish.household)
+        if household is None:
+            raise UnknownHousehold(f"household {wish.household} is not registered")
+        had = self.ledger.deliveries([wish.household], 0)
+        energy_kwh = need_kwh(wish.energy_kwh, wish.room_kwh, [one.energy_kwh for one in had if one.energy_kwh])
+        asked = Asked(
+            compound=household.compound, energy_kwh=energy_kwh, max_w=min(wish.max_w, most_w(site)),
+            earliest_ms=wish.earliest_ms, depart_by_ms=wish.depart_by_ms,
+        )  # fmt: skip
+        refused = refusal(asked, rules, now_ms, self._is_workday)
+        turn = Turn(
+            id=self._names.turn_id(), site=site.id, mode=site.mode, household=household.id, vehicle=wish.vehicle,
+            compound=pool_of(household.compound, rules), state="requested", energy_kwh=energy_kwh, max_w=asked.max_w,
+            earliest_ms=wish.earliest_ms, depart_by_ms=wish.depart_by_ms, requested_ms=now_ms, waiting_ms=now_ms,
+            due_ms=None, flexible=wish.flexible, rules=version, call=self._names.call(), code=self._names.code(),
+        )  # fmt: skip
+        turn = replace(turn, due_ms=turns.latest_start_ms(turn))
+        if refused is not None:
+            return self._reject(turn, refused.rule, now_ms, key, by)
+        try:
+            return self._keep(None, turn, now_ms, key=key, by=by)
+        except Known as known:
+            return known.turn
+        except TooMany as busy:
+            return self._reject(turn, f"one_turn_a_{busy.what}", now_ms, key, by)
+
+    def plan(self, turn_id: str, place: Place, now_ms: int) -> Turn:
+        """Give a turn its tentative place. Raises NotNow."""
+        return self._step(turn_id, now_ms, lambda turn: turns.planned(turn, place), by="planner")
+
+    def offer(self, turn_id: str, place: Place, now_ms: int) -> Turn:
+        """Hold a place for an answer. Raises NotNow, Taken, OverLimit."""
+
+        def held(turn: Turn) -> Turn:
+            return turns.offered(turn, place, now_ms, self.quiet(turn))
+
+        return self._step(turn_id, now_ms, held, by="planner", says="offer")
+
+    def told(self, turn_id: str, now_ms: int) -> Turn:
+        """The notice of an offer was delivered. Raises NotNow."""
+        return self._step(turn_id, now_ms, lambda turn: turns.told(turn, now_ms, self.quiet(turn)), by="notices")
+
+    def accept(self, turn_id: str, now_ms: int, by: str = "") -> Turn:
+        """Raises NotNow, also where the time to answer is over."""
+
+        def promised(turn: Turn) -> Turn:
+            if turns.lapsed(turn, now_ms):
+                raise turns.NotNow(turn, "accept")
+            return turns.accepted(turn, self.quiet(turn))
+
+        return self._step(turn_id, now_ms, promised, by=by, says="reserved")
+
+    def snooze(self, turn_id: str, now_ms: int, by: str = "") -> Turn:
+        return self._step(turn_id, now_ms, lambda turn: turns.snoozed(turn, now_ms), by=by)
+
+    def cancel(self, turn_id: str, now_ms: int, by: str = "") -> Turn:
+        return self._step(turn_id, now_ms, lambda turn: turns.cancelled(turn, now_ms), by=by)
+
+    def plug_in(self, turn_id: str, now_ms: int) -> Turn:
+        """The car of a turn is at its plug."""
+        return self._step(turn_id, now_ms, lambda turn: turns.plugged_in(turn, now_ms), by="watch")
+
+    def unplug(self, turn_id: str, now_ms: int, energy_kwh: float = 0.0, overstay_ms: int = 0) -> Turn:
+        """The car of a turn left; what it was given is kept for its household's standing."""
+        return self._step(
+            turn_id, now_ms, lambda turn: turns.done(turn, now_ms), by="watch",
+            delivery=lambda turn: delivered(turn, now_ms, energy_kwh, overstay_ms),
+        )  # fmt: skip
+
+    def walk_in(self, connector: str, site_id: str, now_ms: int) -> Turn | None:
+        """A car that came without a turn: a place to the next promise there, or of the longest turn, at the power that
+        nobody was promised. None where there is no bucket, or no power in it: then nothing may start.
+        """
+        site, rules, version = self.rules(site_id)
+        most_of_it = next((one.max_w for one in site.connectors if one.id == connector), 0)
+        buckets = range(bucket_at(now_ms), bucket_at(now_ms) + rules.longest_turn_min * 60_000 // BUCKET_MS)
+        taken = {claim.bucket for claim in self.ledger.claims(site.id, buckets) if claim.connector == connector}
+        watts = []
+        for bucket, reserved_w in zip(buckets, self.ledger.reserved_w(site.id, buckets), strict=True):
+            if bucket in taken:
+                break
+            watts.append(max(0, min(most_of_it, most_of_it if site.limit_w is None else site.limit_w - reserved_w)))
+        if not watts or not watts[0]:
+            return None
+        place = Place(connector, buckets.start, tuple(watts))
+        turn = Turn(
+            id=self._names.turn_id(), site=site.id, mode=site.mode, kind="walk_in", state="active",
+            energy_kwh=place.energy_kwh, max_w=most_of_it, earliest_ms=now_ms, depart_by_ms=place.end_ms,
+            requested_ms=now_ms, waiting_ms=None, due_ms=now_ms + turns.STALE_MS, place=place, rules=version,
+            call=self._names.call(), plugged_ms=now_ms,
+        )  # fmt: skip
+        try:
+            return self._keep(None, turn, now_ms, by="watch")
+        except (Taken, OverLimit):
+            return None
+
+    def turn(self, turn_id: str) -> Turn:
+        """Raises UnknownTurn."""
+        found = self.ledger.turn(turn_id)
+        if found is None:
+            raise UnknownTurn(f"there is no turn {turn_id}")
+        return found
+
+    def rules(self, site_id: str) -> tuple[SiteFacts, RuleSet, int]:
+        """A site with the rules in force and their version. Raises UnknownSite."""
+        site, adopted = self.sites.site(site_id), self.ledger.rules(site_id)
+        if site is None or adopted is None:
+            raise UnknownSite(f"there is no site {site_id} where turns are given")
+        return site, adopted.rules, adopted.version
+
+    def quiet(self, turn: Turn) -> QuietHours:
+        """The quiet hours of the rules that the turn was made by."""
+        adopted = self.ledger.rules(turn.site, turn.rules)
+        return adopted.rules.quiet if adopted else NIGHT
+
+    def change(self, before: Turn | None, after: Turn, **more: Any) -> Change:
+        """A step with the limits of its site and rules."""
+        return Change(before=before, after=after, limits=self._limits(after), **more)
+
+    def _limits(self, turn: Turn) -> Limits:
+        place, site, adopted = turns.held(turn), self.sites.site(turn.site), self.ledger.rules(turn.site, turn.rules)
+        if place is None or site is None or adopted is None:
+            return NO_LIMITS
+        site_w = None if site.limit_w is None else (site.limit_w,) * len(place.watts)
+        counts = [quota(turn.compound, bucket, adopted.rules, self._is_workday) for bucket in place.buckets]
+        limited = turn.compound is not None and any(count is not None for count in counts)
+        allowed = tuple(UNLIMITED if count is None else count for count in counts)
+        return Limits(site_w=site_w, quota=allowed if limited else None)
+
+    def _step(
+        self,
+        turn_id: str,
+        now_ms: int,
+        step: Callable[[Turn], Turn],
+        *,
+        by: str,
+        says: str = "",
+        delivery: Callable[[Turn], Delivery | None] = lambda _: None,
+    ) -> Turn:
+        """Read, decide, keep; and again where another changed the turn in between. Raises NotNow and UnknownTurn."""
+        for attempt in range(ATTEMPTS):
+            turn = self.turn(turn_id)
+            try:
+                return self._keep(turn, step(turn), now_ms, by=by, says=says, delivery=delivery(turn))
+            except Moved:
+                if attempt == ATTEMPTS - 1:
+                    raise
+        raise AssertionError
+
+    def _keep(self, before: Turn | None, after: Turn, now_ms: int, *, says: str = "", **more: Any) -> Turn:
+        leaving = (notice(after, says),) if says and after.household else ()
+        [kept] = self.ledger.commit([self.change(before, after, outgoing=leaving, **more)], now_ms)
+        return kept
+
+    def _reject(self, turn: Turn, rule: str, now_ms: int, key: str | None, by: str) -> Turn:
+        rejected = replace(turn, state="rejected", refused_by=rule, due_ms=None, waiting_ms=None, ended_ms=now_ms)
+        try:
+            return self._keep(None, rejected, now_ms, key=key, by=by)
+        except Known as known:
+            return known.turn
+
+
+def most_w(site: SiteFacts) -> int:
+    return max(one.max_w for one in site.connectors)
+
+
+def delivered(turn: Turn, now_ms: int, energy_kwh: float, overstay_ms: int) -> Delivery | None:
+    """What a household was given; None of a turn that nobody asked for, or that never began."""
+    if turn.household is None or turn.plugged_ms is None:
+        return None
+    return Delivery(
+        household=turn.household, plugged_ms=turn.plugged_ms, unplugged_ms=max(now_ms, turn.plugged_ms),
+        overstay_ms=overstay_ms, energy_kwh=energy_kwh,
+    )  # fmt: skip

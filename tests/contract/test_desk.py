@@ -1,0 +1,288 @@
+"""The desk and the watch over each ledger: what a resident, and who waits for a plug, would miss."""
+
+from __future__ import annotations
+
+import pytest
+from msgspec.structs import replace
+
+from scheduler.buckets import BUCKET_MS, Place, bucket_at
+from scheduler.desk import UnknownHousehold, UnknownSite, UnknownTurn
+from scheduler.ledger import Household, Taken
+from scheduler.rules import GUESTS, RuleSet
+from scheduler.turns import NotNow
+from tests.desks import HOUR_MS, PLUGS, SITE, World
+from tests.ledgers import NO_QUIET
+
+ONE, TWO, THREE = PLUGS
+
+
+@pytest.fixture
+def world(ledger):
+    made = World(ledger)
+    yield made
+    assert not ledger.imbalance()
+
+
+def place(world, plug=ONE, in_buckets=0, buckets=4, watts=7_000):
+    return Place(plug, bucket_at(world.now_ms) + in_buckets, (watts,) * buckets)
+
+
+def offered(world, where, household="h1", **said):
+    asked = world.desk.ask(world.wish(household, **said), world.now_ms)
+    assert asked.state == "requested", asked.refused_by
+    world.desk.plan(asked.id, where, world.now_ms)
+    return world.desk.offer(asked.id, where, world.now_ms)
+
+
+def promised(world, where, household="h1", **said):
+    return world.desk.accept(offered(world, where, household, **said).id, world.now_ms)
+
+
+def charging(world, where, household="h1", **said):
+    turn = promised(world, where, household, **said)
+    world.at[where.connector] = turn.id
+    return world.desk.plug_in(turn.id, world.now_ms)
+
+
+def now(world, turn):
+    return world.desk.turn(turn.id)
+
+
+def said_to(world, turn):
+    return [item.id.rpartition(":")[2] for item in world.ledger.outgoing(["pending"]) if item.turn == turn.id]
+
+
+# --- asking ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_wish_becomes_a_turn_with_a_call_name_and_a_code(world):
+    asked = world.desk.ask(world.wish(), world.now_ms)
+    assert (asked.state, asked.household, asked.compound, asked.rules) == ("requested", "h1", "k-02", 1)
+    assert asked.call.count(" ") == 2
+    assert len(asked.code) == 6
+    assert asked.due_ms == asked.depart_by_ms - HOUR_MS
+
+
+def test_a_wish_that_a_rule_refuses_is_kept_with_the_rule(world):
+    refused = world.desk.ask(world.wish(hours=0.5), world.now_ms)
+    assert (refused.state, refused.refused_by, refused.due_ms) == ("rejected", "time", None)
+    assert now(world, refused) == refused
+
+
+def test_a_request_sent_twice_is_one_turn_also_where_it_was_refused(world):
+    asked = world.desk.ask(world.wish(), world.now_ms, key="k1")
+    assert world.desk.ask(world.wish(), world.now_ms, key="k1") == asked
+    refused = world.desk.ask(world.wish("h2", hours=0.5), world.now_ms, key="k1")
+    assert world.desk.ask(world.wish("h2"), world.now_ms, key="k1") == refused
+    assert len(world.ledger.turns()) == 2
+
+
+def test_who_is_not_known_cannot_ask_nor_where_nothing_is_given_nor_change_what_is_not_there(world):
+    with pytest.raises(UnknownHousehold, match="nobody"):
+        world.desk.ask(world.wish("nobody"), world.now_ms)
+    with pytest.raises(UnknownSite, match="jn-09"):
+        world.desk.ask(world.wish(site="jn-09"), world.now_ms)
+    with pytest.raises(UnknownTurn, match="t99"):
+        world.desk.cancel("t99", world.now_ms)
+
+
+def test_a_guest_counts_in_the_quota_of_all_guests(world):
+    rules = RuleSet(site=SITE, compounds=("k-01",), guests=1, quiet=NO_QUIET)
+    world.ledger.adopt(rules, after=1, by="p", now_ms=world.now_ms)
+    guest = offered(world, place(world, ONE), "h1")
+    assert (guest.compound, guest.rules) == (GUESTS, 2)
+    other = world.desk.ask(world.wish("h3"), world.now_ms)
+    with pytest.raises(Exception, match="a quota of jn-01"):
+        world.desk.offer(world.desk.plan(other.id, place(world, TWO), world.now_ms).id, place(world, TWO), world.now_ms)
+    offered(world, place(world, TWO), "h2")
+
+
+# --- nothing is gained by tricks -------------------------------------------------------------------------------------
+
+
+def test_asking_twice_for_one_car_gains_nothing(world):
+    world.desk.ask(world.wish(), world.now_ms)
+    again = world.desk.ask(world.wish(), world.now_ms)
+    assert (again.state, again.refused_by) == ("rejected", "one_turn_a_vehicle")
+
+
+def test_a_third_car_of_a_household_waits_for_the_first_two(world):
+    for car in ("a", "b"):
+        world.desk.ask(world.wish(vehicle=car), world.now_ms)
+    third = world.desk.ask(world.wish(vehicle="c"), world.now_ms)
+    assert (third.state, third.refused_by) == ("rejected", "one_turn_a_household")
+
+
+def test_a_dwelling_cannot_be_split_into_two_households(world):
+    with pytest.raises(Exception, match="household h1's"):
+        world.ledger.register(Household(id="h1b", compound="k-02", dwelling="1"))
+
+
+def test_cancelling_and_asking_again_gives_the_waiting_up(world):
+    asked = world.desk.ask(world.wish(), world.now_ms)
+    world.later(60)
+    world.desk.cancel(asked.id, world.now_ms)
+    again = world.desk.ask(world.wish(), world.now_ms)
+    assert again.waiting_ms == world.now_ms
+    assert now(world, asked).waited_ms == HOUR_MS
+
+
+def test_overstating_a_need_is_cut_to_what_was_needed_before(world):
+    turn = charging(world, place(world))
+    world.later(60)
+    world.desk.unplug(turn.id, world.now_ms, energy_kwh=5.0)
+    assert world.desk.ask(world.wish(energy_kwh=60.0, hours=20), world.now_ms).energy_kwh == 6.0
+
+
+# --- answering -------------------------------------------------------------------------------------------------------
+
+
+def test_an_offer_is_told_answered_and_promised(world):
+    turn = offered(world, place(world, in_buckets=8))
+    world.desk.told(turn.id, world.now_ms)
+    world.later(9)
+    assert world.desk.accept(turn.id, world.now_ms, by="h1").state == "reserved"
+    assert said_to(world, turn) == ["offer", "reserved"]
+
+
+def test_an_answer_that_comes_too_late_is_none(world):
+    turn = offered(world, place(world, in_buckets=8))
+    world.desk.told(turn.id, world.now_ms)
+    world.now_ms += 10 * 60_000
+    with pytest.raises(NotNow):
+        world.desk.accept(turn.id, world.now_ms)
+    world.later(0)
+    assert (now(world, turn).state, now(world, turn).snoozes) == ("queued", 1)
+    assert said_to(world, turn) == ["offer", "snoozed"]
+
+
+def test_a_snooze_gives_the_place_to_the_next(world):
+    turn = offered(world, place(world))
+    assert world.desk.snooze(turn.id, world.now_ms).state == "queued"
+    promised(world, place(world), "h2")
+
+
+def test_who_cannot_be_served_any_more_is_told(world):
+    asked = world.desk.ask(world.wish(hours=2), world.now_ms)
+    world.later(59)
+    assert now(world, asked).state == "requested"
+    world.later(1)
+    assert now(world, asked).state == "expired"
+    assert said_to(world, asked) == ["expired"]
+
+
+def test_who_does_not_come_for_fifteen_minutes_is_a_no_show(world):
+    turn = promised(world, place(world, in_buckets=1))
+    world.later(29)
+    assert now(world, turn).state == "reserved"
+    world.later(1)
+    assert now(world, turn).state == "no_show"
+    assert said_to(world, turn) == ["offer", "reserved", "missed"]
+    assert world.ledger.no_shows(["h1"], 0) != []
+
+
+# --- at the plug -----------------------------------------------------------------------------------------------------
+
+
+def test_what_a_turn_was_given_counts_for_its_household(world):
+    turn = charging(world, place(world))
+    world.later(45)
+    world.desk.unplug(turn.id, world.now_ms, energy_kwh=5.1, overstay_ms=60_000)
+    [given] = world.ledger.deliveries(["h1"], 0)
+    assert (given.unplugged_ms - given.plugged_ms, given.energy_kwh, given.overstay_ms) == (45 * 60_000, 5.1, 60_000)
+
+
+def test_a_walk_in_may_stay_until_the_next_promise(world):
+    next_one = promised(world, place(world, in_buckets=6))
+    came = world.desk.walk_in(ONE, SITE, world.now_ms)
+    assert (came.kind, came.state, came.place.end_ms) == ("walk_in", "active", next_one.place.start_ms)
+    assert world.desk.walk_in(ONE, SITE, world.now_ms) is None
+
+
+def test_a_walk_in_gets_the_power_that_nobody_was_promised(world):
+    promised(world, place(world, ONE, buckets=2))
+    promised(world, place(world, TWO, buckets=1, watts=3_500), "h2")
+    came = world.desk.walk_in(THREE, SITE, world.now_ms)
+    assert came.place.watts[:3] == (3_500, 7_000, 7_000)
+    assert len(came.place.watts) == 12 * 4
+
+
+def test_where_no_power_is_left_nothing_starts(world):
+    promised(world, place(world, ONE))
+    promised(world, place(world, TWO), "h2")
+    assert world.desk.walk_in(THREE, SITE, world.now_ms) is None
+    assert world.desk.walk_in("jn-01/pile-99/1", SITE, world.now_ms) is None
+
+
+# --- promises are kept, whatever the ground does ---------------------------------------------------------------------
+
+
+def test_the_car_before_stays_and_who_waits_is_moved_at_once(world):
+    stays = charging(world, place(world, ONE, buckets=2))
+    waits = promised(world, place(world, ONE, in_buckets=2), "h2")
+    world.later(30)
+    moved = now(world, waits)
+    assert (moved.state, moved.place.connector, moved.place.start_ms) == ("reserved", TWO, world.now_ms)
+    assert (moved.moved_from, moved.delayed_ms) == (ONE, None)
+    assert said_to(world, waits)[-1] == "moved"
+    assert now(world, stays).place.end_ms == world.now_ms + BUCKET_MS
+
+
+def test_where_every_other_plug_is_taken_who_waits_is_delayed_and_told(world):
+    stays = charging(world, place(world, ONE, buckets=2))
+    waits = promised(world, place(world, ONE, in_buckets=2, watts=3_500), "h2")
+    for plug, household in ((TWO, "h3"), (THREE, "h4")):
+        charging(world, place(world, plug, buckets=20, watts=3_500), household, hours=9)
+    world.later(30)
+    delayed = now(world, waits)
+    assert (delayed.state, delayed.place.connector, delayed.delayed_ms) == ("reserved", ONE, world.now_ms)
+    assert delayed.place.start_ms == world.now_ms + BUCKET_MS
+    world.at[ONE] = None
+    world.desk.unplug(stays.id, world.now_ms)
+    world.later(29)
+    assert now(world, waits).state == "reserved"
+    assert said_to(world, waits) == ["offer", "reserved", "delayed"]
+
+
+def test_where_nothing_is_free_before_it_must_leave_we_say_that_we_failed(world):
+    charging(world, place(world, ONE, buckets=2))
+    for plug, household in ((TWO, "h3"), (THREE, "h4")):
+        charging(world, place(world, plug, buckets=20, watts=3_500), household, hours=9)
+    waits = promised(world, place(world, ONE, in_buckets=2, watts=7_000), "h2", hours=1.5)
+    world.later(30)
+    assert (now(world, waits).state, now(world, waits).cause) == ("failed", "BLOCKED")
+    assert said_to(world, waits)[-1] == "failed"
+
+
+def test_a_foreign_car_in_the_bay_makes_nobody_a_no_show(world):
+    waits = promised(world, place(world, ONE, in_buckets=1))
+    world.at[ONE] = "foreign"
+    world.later(15)
+    assert (now(world, waits).state, now(world, waits).place.connector) == ("reserved", TWO)
+
+
+def test_a_broken_pile_moves_its_turns_and_offers(world):
+    soon, later = promised(world, place(world, ONE)), offered(world, place(world, ONE, in_buckets=5), "h2")
+    world.at[ONE] = "broken"
+    world.watch.out_of_order(ONE, "BROKEN_CHARGER", world.now_ms)
+    assert now(world, soon).place == replace(soon.place, connector=TWO)
+    assert (now(world, later).state, now(world, later).place) == ("offered", replace(later.place, connector=TWO))
+
+
+def test_a_cut_of_everything_fails_promises_with_its_cause(world):
+    waits = promised(world, place(world, ONE), hours=1)
+    for plug in PLUGS:
+        world.at[plug] = "broken"
+        world.watch.out_of_order(plug, "POWER_OUTAGE", world.now_ms)
+    assert (now(world, waits).state, now(world, waits).cause) == ("failed", "POWER_OUTAGE")
+
+
+def test_a_car_that_stays_holds_its_plug_until_it_leaves(world):
+    stays = charging(world, place(world, ONE, buckets=2))
+    world.later(24 * 60 - 1)
+    assert now(world, stays).place.end_ms > world.now_ms
+    asked = world.desk.ask(world.wish("h2"), world.now_ms)
+    with pytest.raises(Taken):
+        world.desk.offer(world.desk.plan(asked.id, place(world), world.now_ms).id, place(world), world.now_ms)
+    world.later(1)
+    assert now(world, stays).state == "done"

@@ -1,0 +1,72 @@
+"""A small site with a desk and a watch, in a line, for the tests of both."""
+
+from __future__ import annotations
+
+import itertools
+
+from ingest.workdays import is_workday
+from scheduler.calls import call_name
+from scheduler.desk import Connector, Desk, SiteFacts, Wish
+from scheduler.ledger import Household, Ledger
+from scheduler.ledger_memory import MemoryLedger
+from scheduler.rules import RuleSet
+from scheduler.watch import Watch
+from tests.ledgers import NO_QUIET
+from tests.stores import NINE_MS
+
+SITE = "jn-01"
+PLUGS = tuple(f"{SITE}/pile-{no:02d}/1" for no in (1, 2, 3))
+HOUR_MS = 3_600_000
+
+
+class Names:
+    """One after the other."""
+
+    def __init__(self) -> None:
+        self._numbers = itertools.count(1)
+
+    def turn_id(self) -> str:
+        return f"t{next(self._numbers)}"
+
+    def call(self) -> str:
+        return call_name(next(self._numbers))
+
+    def code(self) -> str:
+        return f"{next(self._numbers):06d}"
+
+
+class World:
+    """Three plugs of 7 kW that may draw 14 together, and what is at each of them: nothing, a turn's car, or trouble."""
+
+    def __init__(
+        self, ledger: Ledger | None = None, rules: RuleSet | None = None, limit_w: int | None = 14_000
+    ) -> None:
+        self.ledger = ledger or MemoryLedger(lambda: 0)
+        self.now_ms = NINE_MS
+        self.at: dict[str, str | None] = dict.fromkeys(PLUGS)
+        self.facts = SiteFacts(
+            id=SITE, mode="in_turn", connectors=tuple(Connector(plug, 7_000) for plug in PLUGS), limit_w=limit_w
+        )
+        self.desk = Desk(self.ledger, self, Names(), is_workday)
+        self.watch = Watch(self.desk, self)
+        self.rules = rules or RuleSet(site=SITE, compounds=("k-01", "k-02"), quiet=NO_QUIET)
+        self.ledger.adopt(self.rules, after=0, by="init", now_ms=self.now_ms)
+        for no in range(1, 7):
+            self.ledger.register(Household(id=f"h{no}", compound=f"k-0{1 + no % 2}", dwelling=str(no)))
+
+    def site(self, site: str) -> SiteFacts | None:
+        return self.facts if site == SITE else None
+
+    def free(self, connector: str) -> bool:
+        return self.at[connector] is None
+
+    def wish(self, household: str = "h1", hours: float = 6, **said: object) -> Wish:
+        usual = {
+            "site": SITE, "household": household, "vehicle": f"car of {household}", "energy_kwh": 7.0, "max_w": 7_000,
+            "earliest_ms": self.now_ms, "depart_by_ms": self.now_ms + round(hours * HOUR_MS),
+        }  # fmt: skip
+        return Wish(**{**usual, **said})
+
+    def later(self, minutes: float) -> None:
+        self.now_ms += round(minutes * 60_000)
+        self.watch.tick(self.now_ms)

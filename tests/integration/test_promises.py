@@ -1,0 +1,230 @@
+"""Whatever residents, cars, clocks and committees do, in whatever order: no promise is broken, doubled or forgotten.
+
+A stateful test drives desk and watch over the ledger in memory, beside a naive reading of the turns themselves.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from msgspec.structs import replace
+
+from scheduler.buckets import Place, bucket_at
+from scheduler.ledger import OverLimit, Taken
+from scheduler.turns import HOLDING, LIVE, NotNow, Turn
+from tests.desks import HOUR_MS, PLUGS, SITE, World
+
+LIMIT_W = 14_000
+WATTS = ((7_000,), (3_500,), (7_000, 0), (0, 7_000))
+
+
+class Promises(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.world = World(limit_w=LIMIT_W)
+        self.version = 1
+        self.promised: set[str] = set()
+        self.cancelled: set[str] = set()
+        self.foreign_since_ms: dict[str, int] = {}
+
+    # --- what is drawn -----------------------------------------------------------------------------------------------
+
+    def any_of(self, data: st.DataObject, *states: str) -> Turn | None:
+        found = self.world.ledger.turns(states=states)
+        return data.draw(st.sampled_from(found)) if found else None
+
+    # --- residents ---------------------------------------------------------------------------------------------------
+
+    @rule(
+        household=st.integers(1, 6), car=st.integers(1, 2), kwh=st.sampled_from([1.75, 7.0, 14.0]),
+        hours=st.sampled_from([1.0, 3.0, 9.0]), in_hours=st.sampled_from([0, 2, 26]),
+    )  # fmt: skip
+    def ask(self, household, car, kwh, hours, in_hours):
+        earliest_ms = self.world.now_ms + in_hours * HOUR_MS
+        wish = replace(
+            self.world.wish(f"h{household}", energy_kwh=kwh, vehicle=f"car {household}/{car}"),
+            earliest_ms=earliest_ms, depart_by_ms=earliest_ms + round(hours * HOUR_MS),
+        )  # fmt: skip
+        asked = self.world.desk.ask(wish, self.world.now_ms)
+        assert asked.state in ("requested", "rejected")
+
+    @rule(
+        data=st.data(),
+        plug=st.sampled_from(PLUGS),
+        ahead=st.integers(0, 12),
+        times=st.integers(1, 4),
+        watts=st.sampled_from(WATTS),
+    )
+    def offer(self, data, plug, ahead, times, watts):
+        turn = self.any_of(data, "requested", "queued")
+        if turn is None:
+            return
+        place = Place(plug, bucket_at(max(turn.earliest_ms, self.world.now_ms)) + ahead, watts * times)
+        if place.end_ms > turn.depart_by_ms or place.start_ms < self.world.now_ms:
+            return
+        self.world.desk.plan(turn.id, place, self.world.now_ms)
+        try:
+            self.world.desk.offer(turn.id, place, self.world.now_ms)
+        except (Taken, OverLimit):
+            return
+        if data.draw(st.booleans()):
+            self.world.desk.told(turn.id, self.world.now_ms)
+
+    @rule(data=st.data())
+    def accept(self, data):
+        if turn := self.any_of(data, "offered"):
+            self.world.desk.accept(turn.id, self.world.now_ms)
+            self.promised.add(turn.id)
+
+    @rule(
+        household=st.integers(1, 6), plug=st.sampled_from(PLUGS), ahead=st.integers(0, 6), times=st.integers(1, 6),
+        watts=st.sampled_from(WATTS), spare_hours=st.sampled_from([0, 1, 8]),
+    )  # fmt: skip
+    def be_promised(self, household, plug, ahead, times, watts, spare_hours):
+        """From the wish to the promise at one go: what follows has more to break."""
+        place = Place(plug, bucket_at(self.world.now_ms) + 1 + ahead, watts * times)
+        wish = self.world.wish(f"h{household}", energy_kwh=place.energy_kwh, vehicle=f"car {household}/1")
+        wish = replace(wish, depart_by_ms=place.end_ms + spare_hours * HOUR_MS, max_w=max(watts))
+        asked = self.world.desk.ask(wish, self.world.now_ms)
+        if asked.state == "rejected":
+            return
+        self.world.desk.plan(asked.id, place, self.world.now_ms)
+        try:
+            self.world.desk.offer(asked.id, place, self.world.now_ms)
+        except (Taken, OverLimit):
+            return
+        self.world.desk.accept(asked.id, self.world.now_ms)
+        self.promised.add(asked.id)
+
+    @rule(data=st.data())
+    def snooze(self, data):
+        if turn := self.any_of(data, "offered"):
+            self.world.desk.snooze(turn.id, self.world.now_ms)
+
+    @rule(data=st.data())
+    def cancel(self, data):
+        turn = self.any_of(data, "requested", "queued", "offered", "reserved")
+        if turn is not None:
+            self.world.desk.cancel(turn.id, self.world.now_ms)
+            self.cancelled.add(turn.id)
+
+    @rule(data=st.data(), does=st.sampled_from(["accept", "snooze", "cancel", "plug_in"]))
+    def do_what_cannot_be_done(self, data, does):
+        turn = self.any_of(data, "done", "expired", "cancelled", "no_show", "failed", "rejected")
+        if turn is not None:
+            with pytest.raises(NotNow):
+                getattr(self.world.desk, does)(turn.id, self.world.now_ms)
+            assert self.world.ledger.turn(turn.id) == turn
+
+    # --- the ground --------------------------------------------------------------------------------------------------
+
+    @rule(data=st.data())
+    def arrive(self, data):
+        turn = self.any_of(data, "reserved")
+        if turn is not None and turn.place.start_ms <= self.world.now_ms and self.world.free(turn.place.connector):
+            self.world.desk.plug_in(turn.id, self.world.now_ms)
+            self.world.at[turn.place.connector] = turn.id
+
+    @rule(plug=st.sampled_from(PLUGS))
+    def walk_in(self, plug):
+        if self.world.free(plug) and (came := self.world.desk.walk_in(plug, SITE, self.world.now_ms)):
+            self.world.at[plug] = came.id
+
+    @rule(plug=st.sampled_from(PLUGS))
+    def leave(self, plug):
+        there = self.world.at[plug]
+        self.world.at[plug] = None
+        if there not in (None, "foreign", "broken") and self.world.ledger.turn(there).state == "active":
+            self.world.desk.unplug(there, self.world.now_ms, energy_kwh=3.5)
+
+    @rule(plug=st.sampled_from(PLUGS), by=st.sampled_from(["foreign", "broken"]))
+    def trouble(self, plug, by):
+        if self.world.free(plug):
+            self.world.at[plug] = by
+            if by == "broken":
+                self.world.watch.out_of_order(plug, "BROKEN_CHARGER", self.world.now_ms)
+                assert all(
+                    turn.place.connector != plug for turn in self.world.ledger.turns(states=["offered", "reserved"])
+                )
+
+    # --- time, and committees ----------------------------------------------------------------------------------------
+
+    @rule(minutes=st.sampled_from([1, 5, 10, 15, 15, 16, 30, 45, 240, 1_500]))
+    def time_passes(self, minutes):
+        before = {turn.id: turn for turn in self.world.ledger.turns(states=["reserved"])}
+        self.world.later(minutes)
+        assert self.world.ledger.due(self.world.now_ms) == []
+        for was in before.values():
+            if self.world.ledger.turn(was.id).state == "no_show":
+                assert self.world.free(self.world.ledger.turn(was.id).place.connector)
+
+    @precondition(lambda self: self.version < 4)
+    @rule(guests=st.integers(0, 1), longest=st.sampled_from([60, 720]))
+    def rules_change(self, guests, longest):
+        self.world.ledger.adopt(
+            replace(self.world.rules, longest_turn_min=longest, guests=guests), after=self.version, by="p",
+            now_ms=self.world.now_ms,
+        )  # fmt: skip
+        self.version += 1
+
+    # --- what always holds -------------------------------------------------------------------------------------------
+
+    @invariant()
+    def the_books_follow_from_the_turns(self):
+        assert not self.world.ledger.imbalance()
+
+    @invariant()
+    def nothing_is_promised_twice_and_no_power_that_is_not_there(self):
+        holders, power = Counter(), Counter()
+        for turn in self.world.ledger.turns(states=HOLDING):
+            for bucket, watts in zip(turn.place.buckets, turn.place.watts, strict=True):
+                holders[turn.place.connector, bucket] += 1
+                power[bucket] += watts
+        assert max(holders.values(), default=0) <= 1
+        assert max(power.values(), default=0) <= LIMIT_W
+
+    @invariant()
+    def nobody_waits_for_ever(self):
+        for turn in self.world.ledger.turns():
+            assert (turn.due_ms is not None) == (turn.state in LIVE)
+
+    @invariant()
+    def nobody_has_more_than_is_allowed(self):
+        live = [turn for turn in self.world.ledger.turns(states=LIVE) if turn.household]
+        assert max(Counter(turn.household for turn in live).values(), default=0) <= 2
+        assert max(Counter(turn.vehicle for turn in live).values(), default=0) <= 1
+
+    @invariant()
+    def a_promise_ends_as_promises_end(self):
+        for turn_id in self.promised:
+            turn = self.world.ledger.turn(turn_id)
+            assert turn.state in ("reserved", "active", "done", "no_show", "failed", "cancelled")
+            assert (turn.state == "cancelled") == (turn_id in self.cancelled)
+            if turn.state == "reserved":
+                assert turn.place.end_ms <= turn.depart_by_ms
+            said = [item.id for item in self.world.ledger.outgoing(["pending"], 10_000) if item.turn == turn_id]
+            assert len(said) == len(set(said))
+            told_of = {"failed": ":failed", "no_show": ":missed"}.get(turn.state, "")
+            assert any(one.endswith(told_of) for one in said)
+
+    @invariant()
+    def a_car_that_is_there_is_seen_by_the_plan(self):
+        for turn in self.world.ledger.turns(states=["active"]):
+            assert turn.place.end_ms > self.world.now_ms
+
+
+EXAMPLES = int(os.environ.get("PROMISE_EXAMPLES", "500"))
+LIFE = settings(
+    max_examples=EXAMPLES, stateful_step_count=30, deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+)  # fmt: skip
+
+
+@pytest.mark.slow
+def test_no_sequence_of_events_breaks_a_promise():
+    run_state_machine_as_test(Promises, settings=LIFE)
