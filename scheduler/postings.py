@@ -127,7 +127,7 @@ def imbalance(
 def given_back(turn: Turn, now_ms: int) -> Change:
     """The step of an offer whose time is over, with the notice that says so."""
     after = snoozed(turn, now_ms)
-    told = notice(after, "snoozed" if is_live(after) else "missed")
+    told = notice(after, "snoozed" if is_live(after) else "given_up")
     return Change(before=turn, after=after, by="time", outgoing=(told,))
 
 

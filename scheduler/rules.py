@@ -19,6 +19,9 @@ from scheduler.buckets import BUCKET_MS
 from scheduler.quiet import QuietHours
 
 IsWorkday = Callable[[date], bool]
+Rule = Literal[
+    "compounds", "horizon", "time", "opening", "longest_turn_min", "one_turn_a_vehicle", "one_turn_a_household",
+]  # fmt: skip
 
 HORIZON_MS = 7 * 86_400_000
 """Nobody asks further ahead than this."""
@@ -76,7 +79,7 @@ class Asked(Struct, frozen=True, kw_only=True):
 class Refusal(Struct, frozen=True):
     """The rule that says no, and what would have to be otherwise, by name."""
 
-    rule: Literal["compounds", "horizon", "time", "opening", "longest_turn_min"]
+    rule: Rule
     said: dict[str, str | int | float] = {}
 
 

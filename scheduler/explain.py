@@ -1,0 +1,107 @@
+"""Floor 0 · Why you, why then, how many are ahead, and what would bring it forward: a turn's decision in sentences."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import Struct
+
+from scheduler.rules import Refusal
+from scheduler.sentences import Sentence
+from scheduler.turns import SNOOZES, Turn
+
+BoundBy = Literal["taken", "power", "quota", "opening", "no_connector", "time"]
+"""What kept a turn from a better place, as the plan says it."""
+FORWARD: dict[BoundBy, tuple[str, ...]] = {
+    "taken": ("near_by",),
+    "power": ("be_flexible", "less_energy"),
+    "quota": ("near_by",),
+    "opening": ("leave_later",),
+    "no_connector": ("near_by",),
+    "time": ("leave_later", "less_energy"),
+}
+"""What would bring a turn forward, by what bound it."""
+
+
+class Decision(Struct, frozen=True, kw_only=True):
+    """Why a plan placed a turn as it did. `standing_min` is below 0 where the household had less than the average.
+
+    `rank` counts from 1, of `of` that wait at the site. `p50_ms` and `p90_ms` are when it is likely to start.
+    """
+
+    rank: int
+    of: int
+    standing_min: float
+    overstay_min: int = 0
+    no_shows: int = 0
+    waited_min: int = 0
+    accessibility_min: int = 0
+    essential_min: int = 0
+    bound_by: BoundBy | None = None
+    p50_ms: int | None = None
+    p90_ms: int | None = None
+
+
+def refused(refusal: Refusal) -> Sentence:
+    """Why a rule says no."""
+    return Sentence(f"refused_{refusal.rule}", {name: _plain(value) for name, value in refusal.said.items()})
+
+
+def explain(turn: Turn, decision: Decision) -> list[Sentence]:
+    """Why you, why then, how many are ahead (not who), and what would bring it forward."""
+    return [*_why_you(decision), *_why_then(turn, decision), *_forward(turn, decision)]
+
+
+def _why_you(decision: Decision) -> list[Sentence]:
+    minutes = round(decision.standing_min)
+    row: dict[str, str | int] = {"rank": decision.rank, "of": decision.of}
+    code = "standing_less" if minutes < 0 else "standing_more" if minutes > 0 else "standing_equal"
+    said = [Sentence(code, row | {"minutes": abs(minutes)} if minutes else row)]
+    for name, minutes in (
+        ("overstay_counted", decision.overstay_min),
+        ("accessibility", decision.accessibility_min),
+        ("essential", decision.essential_min),
+        ("waited", decision.waited_min),
+    ):
+        said += [Sentence(name, {"minutes": minutes})] if minutes else []
+    if decision.no_shows:
+        said.insert(1, Sentence("no_shows_counted", {"times": decision.no_shows}))
+    ahead = decision.rank - 1
+    code = "ahead_none" if not ahead else "ahead_one" if ahead == 1 else "ahead"
+    return [*said, Sentence(code, {"n": ahead} if ahead > 1 else {})]
+
+
+def _why_then(turn: Turn, decision: Decision) -> list[Sentence]:
+    said = [Sentence(decision.bound_by)] if decision.bound_by else []
+    if turn.place is not None and turn.state in ("offered", "reserved", "active"):
+        said.append(Sentence("starts_at", {"start_ms": turn.place.start_ms, "end_ms": turn.place.end_ms}))
+    elif decision.p50_ms is not None and decision.p90_ms is not None:
+        said.append(Sentence("starts", {"p50_ms": decision.p50_ms, "p90_ms": decision.p90_ms}))
+    if turn.place is not None and len(set(turn.place.watts)) > 1:
+        said.append(Sentence("power_shared", {"end_ms": turn.place.end_ms}))
+    return said
+
+
+def _forward(turn: Turn, decision: Decision) -> list[Sentence]:
+    codes = FORWARD[decision.bound_by] if decision.bound_by else ()
+    return [Sentence(code) for code in codes if not (turn.flexible and code in ("be_flexible", "near_by"))]
+
+
+def told(turn: Turn, what: str, **more: str | int) -> Sentence:
+    """The notice `what` about a turn as it is after its step.
+
+    `more` is what the turn does not know: `place`, as people call the plug; `why` it was moved or delayed; `until_ms`.
+    """
+    said: dict[str, str | int] = {"call": turn.call, "left": max(0, SNOOZES - 1 - turn.snoozes)}
+    if turn.cause is not None:
+        said["why"] = turn.cause
+    if turn.place is not None:
+        said |= {"start_ms": turn.place.start_ms, "end_ms": turn.place.end_ms}
+    ends_ms = turn.due_ms or turn.ended_ms
+    if ends_ms is not None:
+        said |= {"answer_by_ms": ends_ms, "until_ms": ends_ms}
+    return Sentence(f"notice_{what}", said | more)
+
+
+def _plain(value: str | float) -> str | int:
+    return value if isinstance(value, str) else round(value)
