@@ -144,8 +144,9 @@ NOTICES = [
     (
         told(turns.delayed(reserved(), NINE_MS), "delayed", why="BLOCKED"),
         "您的轮次推迟到 11月22日 17:00，因为车位被占用。您可以取消，不算过号。",
-        "Your turn begins later, at 22 Nov 17:00, because the bay is blocked."
-        " You may cancel, and it is no missed turn.",
+        "Your turn begins later, at 22 Nov 17:00, because {why}. You may cancel, and it is no missed turn.".format(
+            why="the bay is blocked"
+        ),
     ),
     (
         told(turns.snoozed(offer(), NINE_MS), "snoozed"),

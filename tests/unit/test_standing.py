@@ -147,19 +147,15 @@ def test_overstating_a_need_gains_nothing(stated, room, delivered, need):
 
 def test_the_worked_example_of_the_docs_is_what_the_code_computes():
     page = (Path(__file__).resolve().parents[2] / "docs/turns.md").read_text(encoding="utf-8")
-    rows = [
-        [cell.strip() for cell in line.split("|")[1:-1]] for line in page.splitlines() if re.match(r"\| [A-D] \|", line)
-    ]
-    number = [[int(found[0]) if (found := re.findall(r"[+-]?\d+", cell)) else cell for cell in row] for row in rows]
-    given = [charged(row[0], row[2], overstay=row[3]) for row in number]
-    missed = [NoShow(row[0], NINE_MS - 1) for row in number for _ in range(row[4])]
-    occupied = occupied_min(given, missed, NINE_MS)
-    pool = {row[0]: NINE_MS - (90 if row[1] == 28 else row[1]) * DAY_MS for row in number}
-    found = standings(pool, occupied, NINE_MS)
+    lines = re.findall(r"^\| ([A-D]) \|(.*)$", page, re.MULTILINE)
+    table = {name: [int(number) for number in re.findall(r"[+-]?\d+", cells)] for name, cells in lines}
+    given = [charged(name, row[1], overstay=row[2]) for name, row in table.items()]
+    missed = [NoShow(name, NINE_MS - 1) for name, row in table.items() for _ in range(row[3])]
+    pool = {name: NINE_MS - row[0] * DAY_MS for name, row in table.items()}
+    found = standings(pool, occupied_min(given, missed, NINE_MS), NINE_MS)
     waiting = [Waiting(turn=name, standing_min=one.minutes, age_ms=0, requested_ms=0) for name, one in found.items()]
-    place = {one.turn: no for no, one in enumerate(in_order(waiting), 1)}
-    computed = [
-        [round(found[name].occupied_min), round(found[name].average_min), round(found[name].minutes), place[name]]
-        for name in pool
-    ]
-    assert computed == [row[5:] for row in number]
+    goes = {one.turn: no for no, one in enumerate(in_order(waiting), 1)}
+    computed = {name: [one.occupied_min, one.average_min, one.minutes, goes[name]] for name, one in found.items()}
+    assert {name: pytest.approx(row) for name, row in computed.items()} == {
+        name: row[4:] for name, row in table.items()
+    }
