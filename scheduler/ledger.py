@@ -214,6 +214,9 @@ class Ledger(Protocol):
 
     def sent(self, outgoing_id: str) -> None: ...
 
+    def take_back(self, outgoing_id: str, epoch: int) -> None:
+        """It was being sent under this epoch and did not leave for certain: it is pending again."""
+
     def give_up_sending(self, epoch: int) -> list[Outgoing]:
         """What was `sending` under an older epoch may have left or not: `unknown` from now on, and returned once."""
 

@@ -119,6 +119,12 @@ class MemoryLedger:
             item, _, epoch = self._outgoing[outgoing_id]
             self._outgoing[outgoing_id] = item, "sent", epoch
 
+    def take_back(self, outgoing_id: str, epoch: int) -> None:
+        with self._lock:
+            item, state, under = self._outgoing[outgoing_id]
+            if (state, under) == ("sending", epoch):
+                self._outgoing[outgoing_id] = item, "pending", 0
+
     def give_up_sending(self, epoch: int) -> list[Outgoing]:
         with self._lock:
             found = [item for item, state, under in self._outgoing.values() if state == "sending" and under < epoch]

@@ -142,6 +142,12 @@ class SqlLedger:
         left = update(outgoing).where(outgoing.c.id == outgoing_id).values(state="sent")
         self._write(lambda connection: connection.execute(left))
 
+    def take_back(self, outgoing_id: str, epoch: int) -> None:
+        ours = and_(outgoing.c.id == outgoing_id, outgoing.c.state == "sending", outgoing.c.epoch == epoch)
+        self._write(
+            lambda connection: connection.execute(update(outgoing).where(ours).values(state="pending", epoch=0))
+        )
+
     def give_up_sending(self, epoch: int) -> list[Outgoing]:
         under_older = and_(outgoing.c.state == "sending", outgoing.c.epoch < epoch)
 

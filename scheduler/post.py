@@ -1,0 +1,73 @@
+"""Floor 2 · The post: notices leave, each once, by who leads, and not in quiet hours.
+
+A notice is taken (`sending`, with the epoch) in a commit of its own before it leaves, and marked `sent` after. One that
+is found `sending` under an older epoch may have left: it is `unknown` and is not sent again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+
+from msgspec import Struct, json
+
+from scheduler.desk import Desk, UnknownTurn
+from scheduler.ledger import Outgoing
+from scheduler.turns import NotNow, Turn
+
+AT_A_TIME = 1_000
+
+
+class Said(Struct, frozen=True):
+    """What a notice's body holds: the notice's code, and the turn that it is about."""
+
+    what: str
+    turn: str
+
+
+class NotDelivered(Exception):
+    """It did not leave for certain, and may be tried again."""
+
+
+class Post:
+    """Used by who leads alone. `deliver` hands a notice to whatever carries it; it raises NotDelivered."""
+
+    def __init__(self, desk: Desk, deliver: Callable[[Outgoing, Said], None]) -> None:
+        self._desk, self._ledger, self._deliver = desk, desk.ledger, deliver
+        self._epoch = 0
+        self.unknown = 0
+        """Notices that may have left or not, since this process began."""
+
+    def turn(self, epoch: int, now_ms: int) -> int:
+        """Send what is pending and may be said now; how many left."""
+        if epoch != self._epoch:
+            self.unknown += len(self._ledger.give_up_sending(epoch))
+            self._epoch = epoch
+        return sum(
+            self._send(item, epoch, now_ms)
+            for item in self._ledger.outgoing(["pending"], AT_A_TIME)
+            if item.kind == "notice"
+        )
+
+    def _send(self, item: Outgoing, epoch: int, now_ms: int) -> bool:
+        said = json.decode(item.body, type=Said)
+        turn = self._ledger.turn(said.turn)
+        if (turn is not None and self._is_for_the_morning(turn, now_ms)) or not self._ledger.sending(item.id, epoch):
+            return False
+        try:
+            self._deliver(item, said)
+        except NotDelivered:
+            self._ledger.take_back(item.id, epoch)
+            return False
+        self._ledger.sent(item.id)
+        if said.what == "offer":
+            with suppress(NotNow, UnknownTurn):  # it was answered, or ended, before it was told
+                self._desk.told(said.turn, now_ms)
+        return True
+
+    def _is_for_the_morning(self, turn: Turn, now_ms: int) -> bool:
+        """In quiet hours only what concerns a place in those same hours is said."""
+        quiet = self._desk.quiet(turn)
+        if not quiet.quiet_at(now_ms):
+            return False
+        return turn.place is None or turn.place.start_ms >= quiet.after(now_ms, 0)

@@ -1,0 +1,167 @@
+"""Notices leave once each, by who leads, and not in quiet hours; and one leads at a time."""
+
+from __future__ import annotations
+
+import pytest
+
+from scheduler.buckets import Place, bucket_at
+from scheduler.leading import LEASE_S, RENEW_EVERY_S, Leader
+from scheduler.ledger import LedgerUnavailable
+from scheduler.post import NotDelivered, Post
+from scheduler.quiet import QuietHours
+from scheduler.rules import RuleSet
+from tests.desks import PLUGS, SITE, World
+
+NIGHT = RuleSet(site=SITE, compounds=("k-01", "k-02"), quiet=QuietHours(22 * 60, 7 * 60))
+
+
+class Carrier:
+    """Takes notices, or does not."""
+
+    def __init__(self) -> None:
+        self.came: list[str] = []
+        self.up = True
+
+    def __call__(self, item, said):
+        if not self.up:
+            raise NotDelivered
+        self.came.append(f"{said.what} of {said.turn}")
+
+
+@pytest.fixture
+def world(ledger):
+    return World(ledger)
+
+
+@pytest.fixture
+def carrier():
+    return Carrier()
+
+
+def offered(world, in_buckets=8, household="h1"):
+    place = Place(PLUGS[0], bucket_at(world.now_ms) + in_buckets, (7_000,) * 4)
+    asked = world.desk.ask(world.wish(household, hours=16), world.now_ms)
+    world.desk.plan(asked.id, place, world.now_ms)
+    return world.desk.offer(asked.id, place, world.now_ms)
+
+
+def epoch_of(ledger, holder="one", for_s=60.0):
+    return ledger.lead(holder, for_s).epoch
+
+
+# --- notices ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_notice_leaves_once_and_the_time_to_answer_runs_from_then(world, carrier):
+    turn, post = offered(world), Post(world.desk, carrier)
+    world.now_ms += 30 * 60_000
+    assert post.turn(epoch_of(world.ledger), world.now_ms) == 1
+    assert post.turn(epoch_of(world.ledger), world.now_ms) == 0
+    assert carrier.came == [f"offer of {turn.id}"]
+    assert world.desk.turn(turn.id).due_ms == world.now_ms + 10 * 60_000
+
+
+def test_what_was_not_delivered_for_certain_is_tried_again(world, carrier):
+    turn, post = offered(world), Post(world.desk, carrier)
+    carrier.up = False
+    assert post.turn(epoch_of(world.ledger), world.now_ms) == 0
+    assert world.desk.turn(turn.id).due_ms == turn.due_ms
+    carrier.up = True
+    assert post.turn(epoch_of(world.ledger), world.now_ms) == 1
+
+
+def test_who_does_not_lead_sends_nothing(world, carrier):
+    offered(world)
+    epoch = epoch_of(world.ledger)
+    assert Post(world.desk, carrier).turn(epoch + 1, world.now_ms) == 0
+    assert carrier.came == []
+
+
+def test_what_a_leader_was_sending_when_it_was_killed_is_not_sent_again(world, carrier):
+    offered(world)
+
+    class Killed(Exception):
+        pass
+
+    def killed(_item, _said):
+        raise Killed
+
+    first = epoch_of(world.ledger, "one", for_s=0.0)
+    world.ledger.lead("one", 60.0)
+    with pytest.raises(Killed):
+        Post(world.desk, killed).turn(first, world.now_ms)
+    world.ledger.lead("one", 0.0)
+    post = Post(world.desk, carrier)
+    assert post.turn(epoch_of(world.ledger, "two"), world.now_ms) == 0
+    assert (carrier.came, post.unknown) == ([], 1)
+    assert [item.kind for item in world.ledger.outgoing(["unknown"])] == ["notice"]
+
+
+def test_a_leader_that_slept_past_its_lease_sends_nothing_that_another_sent(world, carrier):
+    offered(world)
+    slept = epoch_of(world.ledger, "one", for_s=0.0)
+    awake = Post(world.desk, carrier)
+    awake.turn(epoch_of(world.ledger, "two"), world.now_ms)
+    offered(world, in_buckets=20, household="h2")
+    assert Post(world.desk, carrier).turn(slept, world.now_ms) == 0
+    awake.turn(epoch_of(world.ledger, "two"), world.now_ms)
+    assert len(carrier.came) == len(set(carrier.came)) == 2
+
+
+def test_an_offer_that_was_answered_before_it_was_told_stays_answered(world, carrier):
+    turn = offered(world)
+    world.desk.accept(turn.id, world.now_ms)
+    Post(world.desk, carrier).turn(epoch_of(world.ledger), world.now_ms)
+    assert world.desk.turn(turn.id).state == "reserved"
+    assert carrier.came == [f"offer of {turn.id}", f"reserved of {turn.id}"]
+
+
+@pytest.mark.parametrize(("hour", "starts_in", "leaves"), [(13, 40, True), (14, 40, False), (14, 4, True)])
+def test_in_quiet_hours_only_what_concerns_them_is_said(ledger, carrier, hour, starts_in, leaves):
+    """At 21:00 and 22:00 in Shanghai; a place at 08:00 the next morning, and one at 23:00."""
+    world = World(ledger, rules=NIGHT)
+    world.now_ms += (hour - 9) * 3_600_000
+    offered(world, in_buckets=starts_in)
+    assert Post(world.desk, carrier).turn(epoch_of(ledger), world.now_ms) == int(leaves)
+    world.now_ms += 9 * 3_600_000
+    Post(world.desk, carrier).turn(epoch_of(ledger), world.now_ms)
+    assert len(carrier.came) == 1
+
+
+# --- who leads -------------------------------------------------------------------------------------------------------
+
+
+class Away:
+    """A ledger that does not answer."""
+
+    def lead(self, holder, for_s):
+        raise LedgerUnavailable("away")
+
+
+def test_one_of_two_leads_until_it_is_gone(ledger):
+    one, two = Leader(ledger, "one"), Leader(ledger, "two")
+    assert one.turn(0.0)
+    assert not two.turn(0.0)
+    assert one.turn(RENEW_EVERY_S)
+    assert (one.epoch, two.epoch) == (1, 0)
+
+
+def test_a_leader_that_cannot_renew_stops_before_another_can_begin(ledger):
+    one = Leader(ledger, "one")
+    assert one.turn(0.0)
+    one._ledger = Away()
+    assert one.turn(LEASE_S - 2.0)
+    assert not one.turn(LEASE_S - 1.0)
+    assert not one.leads(LEASE_S)
+
+
+def test_who_was_away_when_it_began_leads_when_it_can(ledger):
+    one = Leader(Away(), "one")
+    assert not one.turn(0.0)
+    one._ledger = ledger
+    assert not one.turn(RENEW_EVERY_S - 0.1)
+    assert one.turn(RENEW_EVERY_S)
+
+
+def test_the_lease_fits_the_ten_seconds_in_which_another_takes_over():
+    assert LEASE_S + RENEW_EVERY_S < 10.0
