@@ -62,7 +62,7 @@ class Watch:
     def _stays(self, turn: Turn, now_ms: int) -> None:
         """A car is still there at the end of its place: claim what it keeps from others until it leaves."""
         while turn.state == "active" and turn.place is not None and turn.place.end_ms <= now_ms:
-            change = self._desk.change(turn, turns.stays(turn))
+            change = self._desk.change(turn, turns.stays(turn, bucket_at(now_ms) + 1 - turn.place.end))
             try:
                 [turn] = self._ledger.commit([change], now_ms)
             except Taken as taken:

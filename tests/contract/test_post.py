@@ -131,11 +131,16 @@ def test_in_quiet_hours_only_what_concerns_them_is_said(ledger, carrier, hour, s
 # --- who leads -------------------------------------------------------------------------------------------------------
 
 
-class Away:
-    """A ledger that does not answer."""
+class Line:
+    """To a ledger that may not answer."""
+
+    def __init__(self, ledger) -> None:
+        self._ledger, self.up = ledger, True
 
     def lead(self, holder, for_s):
-        raise LedgerUnavailable("away")
+        if not self.up:
+            raise LedgerUnavailable("away")
+        return self._ledger.lead(holder, for_s)
 
 
 def test_one_of_two_leads_until_it_is_gone(ledger):
@@ -147,18 +152,20 @@ def test_one_of_two_leads_until_it_is_gone(ledger):
 
 
 def test_a_leader_that_cannot_renew_stops_before_another_can_begin(ledger):
-    one = Leader(ledger, "one")
+    line = Line(ledger)
+    one = Leader(line, "one")
     assert one.turn(0.0)
-    one._ledger = Away()
+    line.up = False
     assert one.turn(LEASE_S - 2.0)
     assert not one.turn(LEASE_S - 1.0)
     assert not one.leads(LEASE_S)
 
 
 def test_who_was_away_when_it_began_leads_when_it_can(ledger):
-    one = Leader(Away(), "one")
+    line = Line(ledger)
+    one, line.up = Leader(line, "one"), False
     assert not one.turn(0.0)
-    one._ledger = ledger
+    line.up = True
     assert not one.turn(RENEW_EVERY_S - 0.1)
     assert one.turn(RENEW_EVERY_S)
 

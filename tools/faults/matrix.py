@@ -6,11 +6,13 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from tests.influx import MISSING, influxd_program
-from tools.faults import answers, clocks, disks, intruders, kills, networks, outages, payloads, spool_cuts
+from tests.postgres import MISSING as NO_POSTGRES
+from tests.postgres import postgresql_folder
+from tools.faults import answers, clocks, disks, intruders, kills, networks, outages, payloads, promises, spool_cuts
 from tools.faults.mosquitto import mosquitto_program
 from tools.faults.outcome import Asked, On, Outcome
 
-FULL_DISK = 9
+FULL_DISK, PROMISES = 9, 15
 BOTH: tuple[On, ...] = ("embedded", "production")
 INFLUXDB: tuple[On, ...] = ("production",)
 PARTS: dict[On, str] = {"embedded": "NATS + DuckDB", "production": "mosquitto + InfluxDB"}
@@ -36,6 +38,7 @@ ROWS = {
     11: Row("the line to the broker slow, cut, then silent", networks.line_cut, BOTH),
     12: Row("ingest stopped, then continued", kills.ingest_stopped, BOTH),
     14: Row("messages out of order, from yesterday, from a backlog, from wrong clocks", clocks.wrong_times, BOTH),
+    PROMISES: Row("the scheduler killed at every step of a promise", promises.killed_at_every_step, BOTH),
     17: Row("the InfluxDB token revoked, then given back", outages.token_revoked, INFLUXDB),
     19: Row("other people's credentials, topics and messages", intruders.intruders, BOTH),
 }
@@ -43,6 +46,8 @@ ROWS = {
 
 def missing(number: int, on: On) -> str | None:
     """What this row lacks on this machine, and how it comes there."""
+    if number == PROMISES:
+        return NO_POSTGRES if on == "production" and postgresql_folder() is None else None
     lacks = [disks.lacks()] if number == FULL_DISK else []
     if on == "production":
         lacks += [None if mosquitto_program() else "mosquitto is missing: apt-get install mosquitto"]
