@@ -1,0 +1,253 @@
+"""Floor 0 · What is left at a site: plugs as bits by bucket, power and quotas as numbers; and the best place in it.
+
+Bit and index 0 stand for the problem's first bucket.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from scheduler.buckets import Place
+from scheduler.plan import BUCKETS_PER_HOUR, Plug, Problem, Request, fitting, full_w, leaves_at, shortest
+
+PAST_HORIZON = 96
+"""So many buckets after the horizon a car may stay that was planned until its end."""
+
+
+class Site:
+    """What does not change while one problem is planned."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        self.first, self.buckets = problem.first, len(problem.limit_w)
+        self.all_bits = (1 << self.buckets + PAST_HORIZON) - 1
+        self.open_bits = bits_of(problem.open)
+        self.requests = {one.id: one for one in problem.requests}
+        self.fitting = {one.id: _alike(fitting(problem, one)) for one in problem.requests}
+        self._leaves: dict[int, list[int]] = {}
+
+    def window(self, request: Request) -> int:
+        """The buckets between its earliest one and when it leaves."""
+        low = max(request.earliest - self.first, 0)
+        high = min(request.depart_by - self.first, self.buckets)
+        return (1 << high) - (1 << low) if high > low else 0
+
+    def leaves(self, request: Request) -> list[int]:
+        """When it is driven away, by when it is charged."""
+        key = 0 if request.moves_at_night else request.depart_by
+        if key not in self._leaves:
+            charged = range(self.buckets + 1)
+            self._leaves[key] = [leaves_at(self.problem, request, self.first + at) - self.first for at in charged]
+        return self._leaves[key]
+
+
+class Room:
+    """What is left of a site. It can be copied, taken from and given back to."""
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+        problem = site.problem
+        self.free = {plug.id: site.all_bits for plug in problem.plugs}
+        self.left_w = list(problem.limit_w)
+        self.quota = {compound: list(quota) for compound, quota in problem.quotas.items()}
+        self.masks: dict[str, int] = {}
+        self.powered: dict[int, int] = {}
+        for one in problem.fixed:
+            self._change(one.place, one.compound, one.turnover, -1)
+
+    def copy(self) -> Room:
+        twin = Room.__new__(Room)
+        twin.site, twin.free, twin.left_w = self.site, dict(self.free), list(self.left_w)
+        twin.quota = {compound: list(quota) for compound, quota in self.quota.items()}
+        twin.masks, twin.powered = dict(self.masks), dict(self.powered)
+        return twin
+
+    def without_quotas(self) -> Room:
+        twin = self.copy()
+        twin.quota, twin.masks = {}, {}
+        return twin
+
+    def with_power(self, watts: int) -> Room:
+        """The same, with so much power left in each bucket."""
+        twin = self.copy()
+        twin.left_w, twin.powered = [watts] * self.site.buckets, {}
+        return twin
+
+    def take(self, request: Request, place: Place) -> None:
+        self._change(place, request.compound, request.turnover, -1)
+
+    def give_back(self, request: Request, place: Place) -> None:
+        self._change(place, request.compound, request.turnover, 1)
+
+    def quota_bits(self, compound: str | None) -> int:
+        """The buckets in which a compound may hold one more connector."""
+        if compound is None or compound not in self.quota:
+            return self.site.all_bits
+        if compound not in self.masks:
+            self.masks[compound] = bits_of(left > 0 for left in self.quota[compound])
+        return self.masks[compound]
+
+    def power_bits(self, watts: int) -> int:
+        """The buckets in which so much power is left."""
+        if watts not in self.powered:
+            self.powered[watts] = bits_of(left >= watts for left in self.left_w)
+        return self.powered[watts]
+
+    def fits(self, request: Request, place: Place) -> bool:
+        """Whether what it takes is left; the place itself must be one that the request may have."""
+        at, held = place.first - self.site.first, len(place.watts)
+        if at < 0 or at + held > self.site.buckets:
+            return False
+        bits = ((1 << held) - 1) << at
+        plug_bits = ((1 << held + request.turnover) - 1) << at
+        if bits & ~(self.quota_bits(request.compound) & self.site.open_bits) or plug_bits & ~self.free[place.connector]:
+            return False
+        return all(watts <= self.left_w[at + no] for no, watts in enumerate(place.watts) if watts)
+
+    def find(self, request: Request) -> Place | None:
+        """The place in which it is charged first; of those the one in the tightest gap."""
+        seek = self._flexible if request.flexible else self._steady
+        best: tuple[int, int, int] | None = None
+        found: tuple[Plug, int, list[int]] | None = None
+        for plug, at, watts, charged in seek(request):
+            rank = (charged, plug.max_w, self._gap(plug.id, at, at + len(watts)))
+            if best is None or rank < best:
+                best, found = rank, (plug, at, watts)
+        return found and Place(found[0].id, self.site.first + found[1], tuple(found[2]))
+
+    def _change(self, place: Place, compound: str | None, turnover: int, sign: int) -> None:
+        at, buckets = place.first - self.site.first, self.site.buckets
+        held = len(place.watts)
+        bits = (
+            ((1 << held + turnover) - 1) << at if at >= 0 else (1 << max(0, held + turnover + at)) - 1
+        ) & self.site.all_bits
+        if place.connector in self.free:
+            free = self.free[place.connector]
+            self.free[place.connector] = free | bits if sign > 0 else free & ~bits
+        span = range(max(0, at), min(buckets, at + held))
+        for bucket in span:
+            self.left_w[bucket] += sign * place.watts[bucket - at]
+        if compound in self.quota and compound is not None:
+            quota = self.quota[compound]
+            for bucket in span:
+                quota[bucket] += sign
+            self.masks.pop(compound, None)
+        self.powered.clear()
+
+    def _gap(self, plug: str, at: int, end: int) -> int:
+        """Buckets that stay free right before and after."""
+        free, site = self.free[plug], self.site
+        before = ~free & ((1 << at) - 1)
+        after = ~(free >> end) & ((1 << site.buckets) - 1)
+        return (
+            at
+            - before.bit_length()
+            + min(site.buckets - end, (after & -after).bit_length() - 1 if after else site.buckets)
+        )
+
+    def _steady(self, request: Request) -> Iterator[tuple[Plug, int, list[int], int]]:
+        """For each plug the first place at full power: plug, first bucket, watts, charged by."""
+        site = self.site
+        ok = site.window(request) & self.quota_bits(request.compound) & site.open_bits
+        leaves = site.leaves(request)
+        for plugs in site.fitting[request.id]:
+            watts, takes = full_w(request, plugs[0]), shortest(request, plugs[0])
+            powered = runs(ok & self.power_bits(watts), takes)
+            if not powered:
+                continue
+            for plug in plugs:
+                free = self.free[plug.id]
+                starts = powered & runs(free, takes + request.turnover)
+                while starts:
+                    at = (starts & -starts).bit_length() - 1
+                    charged = at + takes
+                    end = leaves[charged]
+                    held, plug_held = _bits(at, end), _bits(at, end + request.turnover)
+                    if not held & ~ok and not plug_held & ~free:
+                        yield plug, at, [watts] * takes + [0] * (end - charged), charged
+                        break
+                    starts &= starts - 1
+
+    def _flexible(self, request: Request) -> Iterator[tuple[Plug, int, list[int], int]]:
+        """For each plug the place that is charged first and holds it no longer than that takes."""
+        site = self.site
+        ok = site.window(request) & self.quota_bits(request.compound) & site.open_bits
+        leaves, need = site.leaves(request), request.need_wh * BUCKETS_PER_HOUR
+        for plugs in site.fitting[request.id]:
+            most = full_w(request, plugs[0])
+            least = min(plugs[0].min_w, most)
+            can_w = [min(most, left) if left >= max(least, 1) else 0 for left in self.left_w]
+            seen: set[int] = set()
+            for plug in plugs:
+                free = self.free[plug.id]
+                if free in seen:
+                    continue
+                seen.add(free)
+                for low, high in stretches(ok & free):
+                    if not (charged := _filled(can_w, low, high, need)):
+                        continue
+                    at, watts = _latest(can_w, charged, need, least)
+                    end = leaves[charged]
+                    if not _bits(at, end) & ~ok and not _bits(at, end + request.turnover) & ~free:
+                        yield plug, at, watts + [0] * (end - charged), charged
+                        break
+
+
+def bits_of(row: Iterator[bool] | tuple[bool, ...]) -> int:
+    return int("".join("1" if one else "0" for one in row)[::-1] or "0", 2)
+
+
+def runs(bits: int, length: int) -> int:
+    """The bits with which so many set ones in a row begin."""
+    have = 1
+    while have < length:
+        step = min(have, length - have)
+        bits &= bits >> step
+        have += step
+    return bits
+
+
+def stretches(bits: int) -> Iterator[tuple[int, int]]:
+    """All runs of set bits as [low, high)."""
+    at = 0
+    while bits:
+        skip = (bits & -bits).bit_length() - 1
+        bits >>= skip
+        at += skip
+        length = (~bits & (bits + 1)).bit_length() - 1
+        yield at, at + length
+        bits >>= length
+        at += length
+
+
+def _filled(can_w: list[int], low: int, high: int, need: int) -> int:
+    """The first bucket by which all is charged within [low, high); 0 where it is not."""
+    for bucket in range(low, high):
+        need -= can_w[bucket]
+        if need <= 0:
+            return bucket + 1
+    return 0
+
+
+def _latest(can_w: list[int], charged: int, need: int, least: int) -> tuple[int, list[int]]:
+    """First bucket and watts that bring `need` by then, begun as late as possible."""
+    watts: list[int] = []
+    at = charged
+    while need > 0:
+        at -= 1
+        given = min(can_w[at], max(need, least)) if can_w[at] else 0
+        watts.append(given)
+        need -= given
+    return at, watts[::-1]
+
+
+def _bits(low: int, high: int) -> int:
+    return (1 << high) - (1 << low)
+
+
+def _alike(plugs: list[Plug]) -> list[list[Plug]]:
+    """In groups of those that differ by their id alone."""
+    groups: dict[tuple[int, int], list[Plug]] = {}
+    for plug in plugs:
+        groups.setdefault((plug.max_w, plug.min_w), []).append(plug)
+    return list(groups.values())
