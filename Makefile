@@ -8,7 +8,7 @@ export PYTHON ?= python3
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lint bench bench-throughput bench-stream bench-replay bench-ingest bench-steady bench-store \
-  bench-race faults
+  bench-race promises faults
 
 help:  ## print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,6 +60,10 @@ bench-store: setup  ## the store alone, InfluxDB and DuckDB: a month of 200 pile
 
 bench-race: setup  ## 100 000 attempts at the same buckets on SQLite and PostgreSQL each; is one ever promised twice?
 	@$(BIN)/python -m benchmarks.race $(ARGS)
+
+promises: setup  ## 10 000 lives of residents, cars, clocks and committees: is a promise ever broken? (two minutes on two cores)
+	@export PROMISE_EXAMPLES=5000; for half in 1 2; do $(BIN)/pytest -q tests/integration/test_promises.py & halves+=" $$!"; done; \
+	  for half in $$halves; do wait $$half || exit 1; done
 
 faults: setup  ## the fault matrix, or one row of it (ROW=4); ends with one line of JSON
 	@$(BIN)/python -m tools.faults $(if $(ROW),--row $(ROW)) $(ARGS)

@@ -191,11 +191,11 @@ def heard(turn: Turn, now_ms: int) -> Turn:
     return replace(turn, due_ms=now_ms + STALE_MS)
 
 
-def stays(turn: Turn, buckets: int = 1) -> Turn:
-    """The car is still there when its place ends: what it keeps from others is claimed as well. Raises NotNow."""
+def stays(turn: Turn) -> Turn:
+    """The car is still there when its place ends: one bucket more that it keeps from others. Raises NotNow."""
     if turn.state != "active":
         raise NotNow(turn, "end")
-    return replace(turn, place=_placed(turn, "end").longer(buckets))
+    return replace(turn, place=_placed(turn, "end").longer(1))
 
 
 def done(turn: Turn, now_ms: int) -> Turn:

@@ -60,15 +60,20 @@ class Watch:
             self._leave(turn, turns.expired(turn, now_ms), "expired", now_ms)
 
     def _stays(self, turn: Turn, now_ms: int) -> None:
-        """A car is still there at the end of its place: claim what it keeps from others until it leaves."""
+        """A car is still there at the end of its place: claim what it keeps from others until it leaves.
+
+        A bucket at a time, since each may be another's, who is moved in the same transaction.
+        """
         while turn.state == "active" and turn.place is not None and turn.place.end_ms <= now_ms:
-            change = self._desk.change(turn, turns.stays(turn, bucket_at(now_ms) + 1 - turn.place.end))
+            change = self._desk.change(turn, turns.stays(turn))
             try:
                 [turn] = self._ledger.commit([change], now_ms)
             except Taken as taken:
-                waiting = self._ledger.turn(taken.claim.turn)
-                if waiting is not None and waiting.state != "active":
-                    self._elsewhere(waiting, now_ms, "BLOCKED", with_=change)
+                other = self._ledger.turn(taken.claim.turn)
+                if other is not None and other.state == "active":  # so this one has left, unheard
+                    self._leave(turn, turns.done(turn, now_ms), "", now_ms)
+                elif other is not None:
+                    self._elsewhere(other, now_ms, "BLOCKED", with_=change)
                 turn = self._ledger.turn(turn.id) or turn
             except Moved as moved:
                 turn = moved.now or turns.done(turn, now_ms)

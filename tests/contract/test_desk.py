@@ -254,6 +254,17 @@ def test_where_nothing_is_free_before_it_must_leave_we_say_that_we_failed(world)
     assert said_to(world, waits)[-1] == "failed"
 
 
+def test_a_car_that_stays_for_hours_while_nobody_looks_takes_the_places_of_all_behind_it(world):
+    stays = charging(world, place(world, ONE, buckets=2))
+    behind = [promised(world, place(world, ONE, in_buckets=2 + 4 * no), f"h{2 + no}", hours=12) for no in range(3)]
+    world.later(240)
+    assert now(world, stays).place.end_ms == world.now_ms + BUCKET_MS
+    for turn in behind:
+        assert now(world, turn).state == "reserved"
+        assert now(world, turn).place.connector != ONE or now(world, turn).place.start_ms > world.now_ms
+    assert not world.ledger.imbalance()
+
+
 def test_a_foreign_car_in_the_bay_makes_nobody_a_no_show(world):
     waits = promised(world, place(world, ONE, in_buckets=1))
     world.at[ONE] = "foreign"

@@ -65,9 +65,7 @@ class Lives:
         return [line.split() for line in path.read_text().splitlines()] if path.exists() else []
 
     def end(self) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._process.wait(10)
+        self._process.communicate(timeout=10)
 
 
 def killed_at_every_step(asked: Asked) -> Outcome:
