@@ -13,7 +13,7 @@ from threading import Lock
 from msgspec import UNSET, Struct
 
 from api.deadlines import Deadlines
-from api.facts import charged, connector_answer, stale_after_ms, summary
+from api.facts import charged, connector_answer, summary
 from api.heard import Heard
 from api.opening import Opening, opening_of
 from api.prices import SHANGHAI_RESIDENTIAL
@@ -22,6 +22,7 @@ from api.stations import StationNow, station_answer
 from ingest.assets import Device, Inventory, Site
 from ingest.clock import parse_rfc3339
 from ingest.comfort import Refuge
+from ingest.freshness import stale_after_ms
 from ingest.messages import DeviceState, ServiceNotice
 
 NEVER_MS = 2**62

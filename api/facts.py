@@ -11,16 +11,9 @@ from msgspec import UNSET, UnsetType
 from api.schemas import ConnectorAnswer, OcpiStatus, Summary, WaitMin
 from ingest.assets import ConnectorSpec
 from ingest.messages import ConnectorState
+from ingest.sessions import PLUGGED
 
 T = TypeVar("T")
-PLUGGED = frozenset({"preparing", "charging", "suspended", "finishing"})
-STALE_INTERVALS = 3
-STALE_WALL_S = 2.0
-
-
-def stale_after_ms(interval_s: float, speed: float) -> int:
-    """Service milliseconds after which a silent device is stale: three of its intervals, or 2 s of wall time."""
-    return round(1_000 * max(STALE_INTERVALS * interval_s, STALE_WALL_S * speed))
 
 
 def status_of(said: ConnectorState | None, *, stale: bool, open_now: bool) -> OcpiStatus:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from api.schemas import Price, TariffBand, Text
+from scheduler import tariff
 
 SHANGHAI_RESIDENTIAL = Price(
     currency="CNY",
     energy=[
-        TariffBand(start="06:00", end="22:00", per_kwh=0.617),
-        TariffBand(start="22:00", end="06:00", per_kwh=0.307),
+        TariffBand(start=f"{band.start_hour:02}:00", end=f"{band.end_hour:02}:00", per_kwh=band.fen_kwh / 100)
+        for band in tariff.SHANGHAI_RESIDENTIAL
     ],
     service_per_kwh=None,
     source=Text(zh="上海居民分时电价第一档", en="Shanghai residential time-of-use tariff, first tier"),

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from msgspec import Struct
 from msgspec.structs import replace
 
-from ingest.assets import SiteMode
+from ingest.assets import ConnectorType, SiteMode
 from scheduler import turns
 from scheduler.buckets import BUCKET_MS, Place, bucket_at
 from scheduler.ledger import NO_LIMITS, Change, Known, Ledger, Limits, Moved, OverLimit, Taken, TooMany
@@ -32,6 +32,7 @@ class Connector(Struct, frozen=True):
 
     id: str
     max_w: int
+    type: ConnectorType = "GBT_AC"
 
 
 class SiteFacts(Struct, frozen=True, kw_only=True):
@@ -158,6 +159,10 @@ class Desk:
     def plug_in(self, turn_id: str, now_ms: int) -> Turn:
         """The car of a turn is at its plug."""
         return self._step(turn_id, now_ms, lambda turn: turns.plugged_in(turn, now_ms), by="watch")
+
+    def heard(self, turn_id: str, now_ms: int) -> Turn:
+        """Its connector was heard of, and the car is there. Raises NotNow."""
+        return self._step(turn_id, now_ms, lambda turn: turns.heard(turn, now_ms), by="watch")
 
     def unplug(self, turn_id: str, now_ms: int, energy_kwh: float = 0.0, overstay_ms: int = 0) -> Turn:
         """The car of a turn left; what it was given is kept for its household's standing."""

@@ -1,0 +1,96 @@
+"""Floor 2 · Arrivals: which turn a car at a plug belongs to, and when it has left.
+
+An alternating-current pile knows no car: who comes to a plug while it is held for somebody is taken for that somebody.
+"""
+
+from __future__ import annotations
+
+from scheduler.buckets import BUCKET_MS
+from scheduler.desk import Desk, SiteFacts
+from scheduler.ground import Charging, Ground, PlugNow
+from scheduler.turns import STALE_MS, NotNow, Turn
+
+HEARD_EVERY_MS = 3_600_000
+"""How often it is kept that a car is still there."""
+EARLY_MS = BUCKET_MS
+"""Who comes so much before its place begins may plug in, where nobody else holds the plug."""
+
+
+class Arrivals:
+    """Used by who leads alone. What it knows beside the ledger is only how much a car was given so far."""
+
+    def __init__(self, desk: Desk, ground: Ground) -> None:
+        self._desk, self._ground = desk, ground
+        self._given: dict[str, Charging] = {}
+        """By connector, of the session there; what it was given is no longer said once the car has left."""
+        self.without_a_turn: dict[str, Charging | None] = {}
+        """Connectors with a car for which there was no bucket or no power to claim."""
+
+    def look(self, now_ms: int) -> None:
+        """Everything that changed at the plugs since the last look."""
+        there = {turn.place.connector: turn for turn in self._desk.ledger.turns(states=["active"]) if turn.place}
+        held = self._held(now_ms)
+        for site in self._ground.sites().values():
+            if self._desk.ledger.rules(site.id) is None:
+                continue
+            for connector in site.connectors:
+                plug = self._ground.plugs[connector.id]
+                self._at(site, connector.id, plug, there.get(connector.id), held.get(connector.id), now_ms)
+
+    def _at(
+        self, site: SiteFacts, connector: str, plug: PlugNow, active: Turn | None, holder: Turn | None, now_ms: int
+    ) -> None:
+        if plug.plugged is None:
+            return
+        if active is not None and (not plug.plugged or _is_another(active, plug.charging)):
+            self._left(active, connector, now_ms)
+            active = None
+        if active is not None and (active.due_ms or 0) < now_ms + STALE_MS - HEARD_EVERY_MS:
+            self._desk.heard(active.id, now_ms)
+        if plug.charging is not None:
+            self._given[connector] = plug.charging
+        if not plug.plugged:
+            self._given.pop(connector, None)
+            self.without_a_turn.pop(connector, None)
+        elif active is None and self._is_new(connector, plug.charging):
+            self._came(site, connector, plug.charging, holder, now_ms)
+
+    def _came(
+        self, site: SiteFacts, connector: str, charging: Charging | None, holder: Turn | None, now_ms: int
+    ) -> None:
+        if holder is not None:
+            try:
+                self._desk.plug_in(holder.id, now_ms)
+            except NotNow:  # cancelled a moment ago: whoever came is no longer that one
+                pass
+            else:
+                return
+        if self._desk.walk_in(connector, site.id, now_ms) is None:
+            self.without_a_turn[connector] = charging
+
+    def _left(self, turn: Turn, connector: str, now_ms: int) -> None:
+        given = self._given.pop(connector, None)
+        self._desk.unplug(turn.id, now_ms, energy_kwh=given.energy_kwh if given else 0.0)
+
+    def _is_new(self, connector: str, charging: Charging | None) -> bool:
+        """Whether it is not the car that was refused a place there."""
+        if connector not in self.without_a_turn:
+            return True
+        refused = self.without_a_turn[connector]
+        return refused is not None and charging is not None and charging.started_ms != refused.started_ms
+
+    def _held(self, now_ms: int) -> dict[str, Turn]:
+        """By connector the promise or offer whose place runs, or begins next and soon."""
+        found: dict[str, Turn] = {}
+        for turn in self._desk.ledger.turns(states=["offered", "reserved"]):
+            if turn.place is None or turn.place.start_ms > now_ms + EARLY_MS:
+                continue
+            other = found.get(turn.place.connector)
+            if other is None or other.place is None or turn.place.first < other.place.first:
+                found[turn.place.connector] = turn
+        return found
+
+
+def _is_another(turn: Turn, charging: Charging | None) -> bool:
+    """Whether the session there began after the turn's car came: that one left, and this is the next."""
+    return charging is not None and turn.plugged_ms is not None and charging.started_ms > turn.plugged_ms

@@ -1,0 +1,114 @@
+"""Floor 2 · The ground: what the scheduler knows of the sites and of each plug, from what the devices said."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
+from msgspec import UNSET
+
+from ingest.assets import Inventory
+from ingest.clock import parse_rfc3339
+from ingest.freshness import stale_after_ms
+from ingest.messages import ConnectorState, DeviceState
+from ingest.sessions import PLUGGED
+from scheduler.desk import Connector, SiteFacts
+
+Trouble = Literal["silent", "broken"]
+
+
+class Charging(NamedTuple):
+    """The session that a connector lives: since when by the device's clock, and what it was given until now."""
+
+    started_ms: int
+    energy_kwh: float
+
+
+class PlugNow(NamedTuple):
+    """What may be believed of a connector. `plugged` None: it is not known."""
+
+    plugged: bool | None = None
+    charging: Charging | None = None
+    trouble: Trouble | None = None
+    bay_taken: bool = False
+
+
+SILENT = PlugNow(trouble="silent")
+
+
+class Heard(NamedTuple):
+    """Where what devices say is read: their states by `SITE/DEVICE`, and whether any of it may be believed now."""
+
+    state: Callable[[str], DeviceState | None]
+    believed: Callable[[], bool]
+    speed: Callable[[], float]
+
+
+class Ground:
+    """Read anew at each `look`, and the same until the next: all that one round decides, it decides on one picture."""
+
+    def __init__(self, inventory: Callable[[], Inventory], heard: Heard) -> None:
+        self._inventory, self._heard = inventory, heard
+        self._read: Inventory | None = None
+        self._sites: dict[str, SiteFacts] = {}
+        self.plugs: dict[str, PlugNow] = {}
+
+    def look(self, now_ms: int) -> None:
+        sites = self.sites()
+        believed = self._heard.believed()
+        states = {one.id.rpartition("/")[0] for site in sites.values() for one in site.connectors}
+        said = {name: self._heard.state(name) if believed else None for name in states}
+        self.plugs = {
+            one.id: self._plug(one.id, said[one.id.rpartition("/")[0]], now_ms)
+            for site in sites.values()
+            for one in site.connectors
+        }
+
+    def sites(self) -> dict[str, SiteFacts]:
+        """Those where anything is charged, by id."""
+        inventory = self._inventory()
+        if inventory is not self._read:
+            self._sites, self._read = sites_of(inventory), inventory
+        return self._sites
+
+    def site(self, site: str) -> SiteFacts | None:
+        return self.sites().get(site)
+
+    def free(self, connector: str) -> bool:
+        """Whether somebody who comes could plug in: no car is there, it works, and it can be reached."""
+        plug = self.plugs.get(connector, SILENT)
+        return plug.plugged is False and plug.trouble is None and not plug.bay_taken
+
+    def _plug(self, connector: str, state: DeviceState | None, now_ms: int) -> PlugNow:
+        number = int(connector.rpartition("/")[2])
+        if state is None or not state.online or state.connectors is UNSET:
+            return SILENT
+        said = next((one for one in state.connectors if one.connector == number), None)
+        if said is None or said.state is UNSET or self._is_old(said, state, now_ms):
+            return SILENT
+        now = said.session
+        charging = None if now is None else Charging(parse_rfc3339(now.started_at), now.energy_kwh)
+        if said.state in ("faulted", "unavailable"):
+            return PlugNow(None, charging, "broken")
+        return PlugNow(said.state in PLUGGED, charging, None, said.bay_occupied is True)
+
+    def _is_old(self, said: ConnectorState, state: DeviceState, now_ms: int) -> bool:
+        return now_ms > parse_rfc3339(said.observed_at) + stale_after_ms(state.interval_s, self._heard.speed())
+
+
+def sites_of(inventory: Inventory) -> dict[str, SiteFacts]:
+    """What the scheduler must know of each site of an inventory that has piles and is no station."""
+    found: dict[str, list[Connector]] = {}
+    for device in inventory.devices.values():
+        if device.kind == "pile" and inventory.sites[device.site].mode != "station":
+            found.setdefault(device.site, []).extend(
+                Connector(f"{device.name}/{one.id}", round(one.max_kw * 1_000), one.type) for one in device.connectors
+            )
+    sites = {name: inventory.sites[name] for name in found}
+    return {
+        name: SiteFacts(
+            id=name, mode=site.mode, connectors=tuple(found[name]),
+            limit_w=None if site.limit_kw is None else round(site.limit_kw * 1_000),
+        )
+        for name, site in sites.items()
+    }  # fmt: skip

@@ -1,0 +1,180 @@
+"""Floor 2 · Planning a site: who waits there, in which order, where each is placed, and who is offered a place now."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from zoneinfo import ZoneInfo
+
+from scheduler.buckets import BUCKET_MS, BUCKETS_PER_DAY, bucket_at
+from scheduler.desk import Connector, Desk, SiteFacts
+from scheduler.explain import Decision
+from scheduler.ground import Ground
+from scheduler.ledger import OverLimit, Taken
+from scheduler.plan import Fixed, Plan, Plug, Problem, Request, weight_of
+from scheduler.quiet import QuietHours
+from scheduler.rules import GUESTS, IsWorkday, RuleSet, open_in, quota
+from scheduler.standing import WINDOW_MS, Standing, Waiting, in_order, occupied_min, standings
+from scheduler.tariff import fen_kwh
+from scheduler.turns import HOLDING, NotNow, Turn, age_ms
+
+OFFER_AHEAD_MS = 2 * 3_600_000
+"""A place is offered this long before it begins, at the earliest."""
+FASTEST_AC_W = 22_000
+"""A car that takes more than this is one for direct current."""
+LEAST_AC_W = 1_380
+"""6 A at 230 V, the least that a pile can hold for alternating current (GB/T 18487.1)."""
+
+Solve = Callable[[Problem], Plan]
+
+
+class Planning:
+    """Used by who leads alone. `solve` makes the best plan that there is time for."""
+
+    def __init__(self, desk: Desk, ground: Ground, solve: Solve, is_workday: IsWorkday) -> None:
+        self._desk, self._ledger, self._ground = desk, desk.ledger, ground
+        self._solve, self._is_workday = solve, is_workday
+        self.decisions: dict[str, Decision] = {}
+        """Why each turn that waits stands where it does, by its id, since this process leads."""
+
+    def site(self, site_id: str, now_ms: int) -> int:
+        """Place everybody who waits at a site, and offer what begins soon; how many were offered a place."""
+        site, rules, _ = self._desk.rules(site_id)
+        first = bucket_at(now_ms) + 1
+        waiting = [
+            turn
+            for turn in self._ledger.turns(site=site_id, states=["requested", "queued"])
+            if bucket_at(turn.earliest_ms) < first + BUCKETS_PER_DAY
+        ]
+        self.decisions = {name: one for name, one in self.decisions.items() if not name.startswith(f"{site_id}/")}
+        if not waiting:
+            return 0
+        order, standing = self._order(site_id, rules, waiting, now_ms)
+        problem = self._problem(site, rules, first, order)
+        plan = self._solve(problem)
+        self._decide(order, standing, plan, rules, now_ms)
+        offered = 0
+        for turn in order:
+            place = plan.places.get(turn.id)
+            if place is None:
+                continue
+            try:
+                if place != turn.place:
+                    self._desk.plan(turn.id, place, now_ms)
+                if is_time_to_offer(place.start_ms, rules.quiet, now_ms):
+                    self._desk.offer(turn.id, place, now_ms)
+                    offered += 1
+            except (NotNow, Taken, OverLimit):  # somebody was faster: the next round sees it
+                continue
+        return offered
+
+    def decision(self, turn: Turn) -> Decision | None:
+        return self.decisions.get(f"{turn.site}/{turn.id}")
+
+    def _order(
+        self, site_id: str, rules: RuleSet, waiting: Sequence[Turn], now_ms: int
+    ) -> tuple[list[Turn], dict[str, Standing]]:
+        """Who waits, first in turn first, and how much each household had."""
+        since_ms = now_ms - WINDOW_MS
+        pool = self._ledger.pool(site_id, since_ms)
+        had = occupied_min(self._ledger.deliveries(pool, since_ms), self._ledger.no_shows(pool, since_ms), now_ms)
+        standing = standings(pool, had, now_ms)
+        known = {turn.id: turn for turn in waiting}
+        asked = [
+            Waiting(
+                turn=turn.id, standing_min=_minutes(standing, turn), age_ms=age_ms(turn, now_ms),
+                requested_ms=turn.requested_ms, advantage_min=self._advantage(turn, rules),
+            )
+            for turn in waiting
+        ]  # fmt: skip
+        return [known[one.turn] for one in in_order(asked)], standing
+
+    def _advantage(self, turn: Turn, rules: RuleSet) -> float:
+        household = self._ledger.household(turn.household) if turn.household and rules.accessibility_min else None
+        return rules.accessibility_min if household is not None and household.accessibility else 0.0
+
+    def _problem(self, site: SiteFacts, rules: RuleSet, first: int, order: Sequence[Turn]) -> Problem:
+        buckets, zone = range(first, first + BUCKETS_PER_DAY), ZoneInfo(rules.quiet.timezone)
+        plugs = [one for one in site.connectors if self._ground.plugs[one.id].trouble is None]
+        all_w = sum(one.max_w for one in site.connectors)
+        counts = {
+            compound: tuple(quota(compound, bucket, rules, self._is_workday) for bucket in buckets)
+            for compound in (*rules.compounds, GUESTS)
+        }
+        return Problem(
+            first=first,
+            limit_w=(all_w if site.limit_w is None else site.limit_w,) * BUCKETS_PER_DAY,
+            open=tuple(open_in(bucket, rules, self._is_workday) for bucket in buckets),
+            quiet=tuple(_is_night(bucket, rules.quiet) for bucket in buckets),
+            tariff_fen_kwh=tuple(round(fen_kwh(bucket * BUCKET_MS, zone)) for bucket in buckets),
+            plugs=tuple(
+                Plug(id=one.id, kind=one.type, max_w=one.max_w, min_w=LEAST_AC_W if one.type == "GBT_AC" else 0)
+                for one in plugs
+            ),
+            requests=tuple(
+                _request(turn, plugs, rules, weight_of(rank, len(order))) for rank, turn in enumerate(order)
+            ),
+            fixed=tuple(
+                Fixed(place=turn.place, compound=turn.compound)
+                for turn in self._ledger.turns(site=site.id, states=HOLDING)
+                if turn.place is not None and turn.place.end > first
+            ),
+            quotas={
+                compound: tuple(len(site.connectors) if count is None else count for count in row)
+                for compound, row in counts.items()
+                if any(count is not None for count in row)
+            },
+        )
+
+    def _decide(
+        self, order: Sequence[Turn], standing: dict[str, Standing], plan: Plan, rules: RuleSet, now_ms: int
+    ) -> None:
+        for rank, turn in enumerate(order, 1):
+            place, waited_ms = plan.places.get(turn.id), age_ms(turn, now_ms)
+            self.decisions[f"{turn.site}/{turn.id}"] = Decision(
+                rank=rank, of=len(order), standing_min=_minutes(standing, turn), waited_min=waited_ms // 60_000,
+                accessibility_min=round(self._advantage(turn, rules)), bound_by=plan.reasons.get(turn.id),
+                p50_ms=place.start_ms if place else None, p90_ms=place.start_ms if place else None,
+            )  # fmt: skip
+
+
+def is_time_to_offer(start_ms: int, quiet: QuietHours, now_ms: int) -> bool:
+    """Two hours before it begins at the earliest; what begins in quiet hours, two hours before those begin."""
+    begins = bucket_at(start_ms)
+    if quiet.quiet_at(begins * BUCKET_MS):
+        night = range(begins, begins - BUCKETS_PER_DAY, -1)
+        begins = next((one for one in night if not quiet.quiet_at((one - 1) * BUCKET_MS)), begins)
+    return begins * BUCKET_MS - now_ms <= OFFER_AHEAD_MS
+
+
+def _is_night(bucket: int, quiet: QuietHours) -> bool:
+    """Whether nobody is asked to drive away at its start; the first bucket after quiet hours is one to get up in."""
+    return any(quiet.quiet_at(one * BUCKET_MS) for one in (bucket, bucket - 1))
+
+
+def _minutes(standing: dict[str, Standing], turn: Turn) -> float:
+    mine = standing.get(turn.household or "")
+    return mine.minutes if mine is not None else 0.0
+
+
+def _request(turn: Turn, plugs: Sequence[Connector], rules: RuleSet, weight: int) -> Request:
+    return Request(
+        id=turn.id,
+        kinds=_kinds(turn.max_w, plugs),
+        earliest=-(-turn.earliest_ms // BUCKET_MS),
+        depart_by=bucket_at(turn.depart_by_ms),
+        need_wh=max(1, round(turn.energy_kwh * 1_000)),
+        max_w=turn.max_w,
+        weight=weight,
+        flexible=turn.flexible,
+        compound=turn.compound,
+        published=turn.place,
+        margin=-(-rules.move_margin_min * 60_000 // BUCKET_MS),
+        moves_at_night=not rules.stay_until_morning,
+    )
+
+
+def _kinds(max_w: int, plugs: Sequence[Connector]) -> tuple[str, ...]:
+    """The plugs that a car fits, as far as its power tells: until its vehicle is known, no more does."""
+    there = sorted({one.type for one in plugs})
+    fitting = [one for one in there if (one == "GBT_DC") == (max_w > FASTEST_AC_W)]
+    return tuple(fitting or there)

@@ -1,0 +1,73 @@
+"""Floor 2 · One round of who leads: look, keep the promises, plan what changed, send what is to be said."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from scheduler.arrivals import Arrivals
+from scheduler.desk import Desk
+from scheduler.ground import Ground
+from scheduler.planning import Planning
+from scheduler.post import Post
+from scheduler.turns import LIVE
+from scheduler.watch import Watch
+
+PLAN_EVERY_MS = 5 * 60_000
+"""Of service time."""
+AFTER_AN_EVENT_S = 2.0
+"""Of wall time: what comes together is planned together."""
+
+
+class Rounds:
+    """Levels, not events: what a round missed, the next one finds. Safe to begin again in another process."""
+
+    def __init__(
+        self, desk: Desk, ground: Ground, watch: Watch, arrivals: Arrivals, planning: Planning, post: Post
+    ) -> None:
+        self._desk, self._ground, self._watch = desk, ground, watch
+        self._arrivals, self._planning, self._post = arrivals, planning, post
+        self._planned: dict[str, tuple[object, int]] = {}
+        """By site what the last plan saw, and when, in service time."""
+        self._changed_s: dict[str, float] = {}
+
+    def round(self, epoch: int, now_ms: int, mono_s: float) -> None:
+        """Everything that is due. `mono_s` is a steady clock of the wall."""
+        self._ground.look(now_ms)
+        self._arrivals.look(now_ms)
+        for connector, plug in self._ground.plugs.items():
+            if plug.trouble == "broken":
+                self._watch.out_of_order(connector, "BROKEN_CHARGER", now_ms)
+        self._watch.tick(now_ms)
+        planned = self._to_plan(now_ms, mono_s)
+        for site in planned:
+            self._planning.site(site, now_ms)
+        if planned:
+            seen = self._seen()
+            self._planned |= {site: (seen[site], now_ms) for site in planned}
+        self._post.turn(epoch, now_ms)
+
+    def _to_plan(self, now_ms: int, mono_s: float) -> list[str]:
+        """Sites where something changed 2 s ago, or that were planned 5 minutes ago."""
+        due, seen = [], self._seen()
+        for site in self._ground.sites():
+            if self._desk.ledger.rules(site) is None:
+                continue
+            saw, at_ms = self._planned.get(site, (None, 0))
+            if saw != seen[site]:
+                since_s = self._changed_s.setdefault(site, mono_s)
+                is_due = mono_s - since_s >= AFTER_AN_EVENT_S or saw is None
+            else:
+                is_due = now_ms - at_ms >= PLAN_EVERY_MS
+            if is_due:
+                self._changed_s.pop(site, None)
+                due.append(site)
+        return due
+
+    def _seen(self) -> dict[str, tuple[object, ...]]:
+        """By site what a plan depends on: its live turns as they are, and which plugs work."""
+        found: dict[str, list[object]] = defaultdict(list)
+        for turn in self._desk.ledger.turns(states=LIVE):
+            found[turn.site].append((turn.id, turn.rev))
+        for name, site in self._ground.sites().items():
+            found[name] += [one.id for one in site.connectors if self._ground.plugs[one.id].trouble is None]
+        return {site: tuple(seen) for site, seen in found.items()}

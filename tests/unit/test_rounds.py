@@ -1,0 +1,190 @@
+"""What residents would miss of a scheduler that leads: that who asks is placed, offered, awaited and let go."""
+
+from __future__ import annotations
+
+import pytest
+
+from scheduler.buckets import BUCKET_MS, Place, bucket_at
+from scheduler.planning import is_time_to_offer
+from scheduler.quiet import QuietHours
+from tests.rounds import SITE, Neighbourhood
+
+ONE, TWO = f"{SITE}/pile-01/1", f"{SITE}/pile-02/1"
+HOUR_MS = 3_600_000
+
+
+def test_from_the_wish_to_the_end():
+    street = Neighbourhood()
+    turn = street.asks(kwh=7.0)
+    street.later(1)
+    offered = street.turn(turn)
+    assert (offered.state, offered.place.start_ms) == ("offered", (bucket_at(street.now_ms) + 1) * BUCKET_MS)
+    assert offered.place.energy_kwh == 7.0
+    street.desk.accept(turn, street.now_ms)
+    street.later(16)
+    street.says(offered.place.connector, "charging", kwh=0.0)
+    street.later(1)
+    assert street.turn(turn).state == "active"
+    street.says(offered.place.connector, "charging", kwh=6.5, since_ms=street.turn(turn).plugged_ms)
+    street.later(30)
+    street.says(offered.place.connector, "available")
+    street.later(1)
+    assert street.turn(turn).state == "done"
+    [delivery] = street.ledger.deliveries(["h1"], 0)
+    assert (delivery.energy_kwh, delivery.unplugged_ms - delivery.plugged_ms) == (6.5, 31 * 60_000)
+    assert not street.ledger.imbalance()
+
+
+def test_who_was_given_less_goes_first():
+    street = Neighbourhood(piles=1)
+    had = street.asks("h1", kwh=7.0)
+    street.later(1)
+    street.desk.accept(had, street.now_ms)
+    street.later(15)
+    street.says(ONE, "charging", kwh=7.0)
+    street.later(60)
+    street.says(ONE, "available")
+    street.later(1)
+    again, fresh = street.asks("h1"), street.asks("h2")
+    street.later(1)
+    assert street.turn(fresh).place.start_ms < street.turn(again).place.start_ms
+    assert street.planning.decision(street.turn(again)).rank > 1
+
+
+def test_what_was_offered_and_not_answered_goes_to_the_next():
+    street = Neighbourhood(piles=1)
+    first = street.asks("h1", kwh=3.5, hours=2)
+    street.later(1)
+    second = street.asks("h2", kwh=3.5, hours=2)
+    street.later(20)
+    assert street.turn(first).snoozes == 1
+    assert street.turn(second).state == "offered"
+
+
+def test_a_car_without_a_turn_is_a_walk_in_until_the_next_promise_and_no_longer():
+    street = Neighbourhood(piles=1)
+    turn = street.asks("h1", earliest_ms=street.now_ms + HOUR_MS)
+    street.later(1)
+    street.desk.accept(turn, street.now_ms)
+    street.says(ONE, "charging", kwh=0.0)
+    street.later(1)
+    [walk_in] = street.ledger.turns(states=["active"])
+    assert (walk_in.kind, walk_in.place.end_ms) == ("walk_in", street.turn(turn).place.start_ms)
+    street.says(ONE, "available")
+    street.later(1)
+    assert street.turn(walk_in.id).state == "done"
+
+
+def test_a_car_beside_a_promise_that_already_runs_is_taken_for_the_one_it_was_made_to():
+    street = Neighbourhood(piles=1)
+    turn = street.asks()
+    street.later(1)
+    street.desk.accept(turn, street.now_ms)
+    street.says(ONE, "preparing", kwh=0.0)
+    street.later(1)
+    assert street.turn(turn).state == "active"
+
+
+def test_a_car_that_was_there_before_the_scheduler_is_a_walk_in_once():
+    street = Neighbourhood(piles=1)
+    street.says(ONE, "charging", kwh=3.0, since_ms=street.now_ms - HOUR_MS)
+    street.later(2)
+    street.lead()
+    street.later(2)
+    assert [turn.kind for turn in street.ledger.turns()] == ["walk_in"]
+
+
+def test_a_car_that_comes_between_two_looks_ends_the_turn_before_it():
+    street = Neighbourhood(piles=1)
+    street.says(ONE, "charging", kwh=1.0)
+    street.later(5)
+    street.says(ONE, "charging", kwh=0.1)
+    street.later(1)
+    assert [turn.state for turn in street.ledger.turns()] == ["done", "active"]
+
+
+def test_a_pile_that_says_nothing_ends_no_turn_and_is_offered_to_nobody():
+    street = Neighbourhood()
+    street.says(ONE, "charging", kwh=1.0)
+    street.later(1)
+    street.later(30, f"{SITE}/pile-01", f"{SITE}/pile-02")
+    [active] = street.ledger.turns(states=["active"])
+    waits = street.asks()
+    street.later(5, f"{SITE}/pile-01", f"{SITE}/pile-02")
+    assert (street.turn(active.id).state, street.turn(waits).state) == ("active", "requested")
+    assert street.planning.decision(street.turn(waits)).bound_by == "no_connector"
+
+
+def test_while_nothing_may_be_believed_nobody_is_taken_to_have_left():
+    street = Neighbourhood(piles=1)
+    street.says(ONE, "charging", kwh=1.0)
+    street.later(1)
+    street.believed = False
+    street.says(ONE, "available")
+    street.later(5)
+    assert [turn.state for turn in street.ledger.turns()] == ["active"]
+
+
+def test_who_was_promised_a_plug_that_breaks_is_moved():
+    street = Neighbourhood()
+    turn = street.asks()
+    street.later(1)
+    street.desk.accept(turn, street.now_ms)
+    was = street.turn(turn).place.connector
+    street.says(was, "faulted")
+    street.later(1)
+    assert street.turn(turn).state == "reserved"
+    assert street.turn(turn).place.connector != was
+
+
+def test_a_car_that_stays_for_days_has_one_turn():
+    street = Neighbourhood(piles=1)
+    street.says(ONE, "charging", kwh=1.0)
+    for _ in range(30):
+        street.later(60)
+    assert [turn.state for turn in street.ledger.turns()] == ["active"]
+
+
+def test_the_site_is_planned_within_its_power():
+    street = Neighbourhood(piles=2, limit_kw=7.0)
+    turns = [street.asks(f"h{no}", kwh=7.0, hours=8) for no in (1, 2)]
+    street.later(1)
+    places = [street.turn(turn).place for turn in turns]
+    assert not set(places[0].buckets) & set(places[1].buckets)
+
+
+def test_a_wish_for_next_week_waits_until_it_is_within_a_day():
+    street = Neighbourhood()
+    turn = street.asks(earliest_ms=street.now_ms + 30 * HOUR_MS, depart_by_ms=street.now_ms + 40 * HOUR_MS)
+    street.later(2)
+    assert street.turn(turn).state == "requested"
+    for _ in range(7):
+        street.later(60)
+    assert street.turn(turn).state == "queued"
+
+
+@pytest.mark.parametrize(
+    ("starts", "now", "is_time"),
+    [("12:00", "09:59", False), ("12:00", "10:00", True), ("23:30", "19:59", False), ("23:30", "20:00", True)],
+)
+def test_an_offer_is_made_two_hours_before_or_before_the_night(starts, now, is_time):
+    def at(text):
+        hours, minutes = map(int, text.split(":"))
+        return 1_795_276_800_000 + hours * HOUR_MS + minutes * 60_000  # midnight in Shanghai
+
+    assert is_time_to_offer(at(starts), QuietHours(22 * 60, 7 * 60), at(now)) is is_time
+
+
+def test_the_next_leader_goes_on_where_the_last_one_ended():
+    street = Neighbourhood()
+    turn = street.asks()
+    street.later(1)
+    street.desk.accept(turn, street.now_ms)
+    place = street.turn(turn).place
+    assert isinstance(place, Place)
+    street.lead()
+    street.later(1)
+    assert street.turn(turn).place == place
+    street.says(place.connector, "charging", kwh=0.0)
+    street.later(1)
+    assert street.turn(turn).state == "active"
