@@ -17,6 +17,7 @@ from lunchong import logs
 from lunchong.data_folder import DataFolder
 from lunchong.errors import UsageError, UserError
 from lunchong.live_clock import demo_begin_ms, wall_ms
+from lunchong.residents import Residents
 from lunchong.scenario import Place
 from lunchong.serve import Installation
 from lunchong.settings import EMBEDDED, Settings, read
@@ -24,7 +25,7 @@ from lunchong.stopping import asked_to_stop, end_soon
 from lunchong.stores import check_store_keeps, prepare_for_any_time
 from lunchong.street import Street
 from lunchong.summary import Screen, screen
-from lunchong.tally import Tally, read_ranges, tally
+from lunchong.tally import Tally, ended_since, read_ranges, tally
 from lunchong.timing import Timing
 from lunchong.web import bound_port
 from simulators.scenarios.neighbourhood import neighbourhood
@@ -69,15 +70,19 @@ def play(run: Run, *, data_dir: Path | None, config: Path | None, port: int | No
             log.replace(log.with_suffix(".log.old"))
         street = Street(_street_arguments(run.place, installation), log)
         ending.callback(lambda: street.stop(STOP_S))
+        assert installation.turns is not None
+        residents = Residents(installation.turns.desk, installation.inventory, run.place.seed, began_ms)
         look = ending.enter_context(screen(as_json=run.as_json))
-        if not _show(run, installation, street, look, asked):
+        if not _show(run, installation, street, residents, look, asked):
             end_soon()
             return
         counted = _end(installation, street, began_ms)
     print(_text(counted, run.as_json), flush=True)
 
 
-def _show(run: Run, installation: Installation, street: Street, look: Screen, asked: Event) -> bool:
+def _show(
+    run: Run, installation: Installation, street: Street, residents: Residents, look: Screen, asked: Event
+) -> bool:
     """Show the place until its time is over; False when a signal ended it before."""
     began_s = time.monotonic()
     while not asked.wait(0.25):
@@ -87,6 +92,7 @@ def _show(run: Run, installation: Installation, street: Street, look: Screen, as
         installation.check()
         if (code := street.ended()) is not None:
             raise _why_it_ended(code, installation.folder.path / STREET_LOG)
+        residents.step(installation.clock.service_ms())
         look.show(installation, street.figures, left_s)
     return False
 
@@ -107,8 +113,10 @@ def _end(installation: Installation, street: Street, began_ms: int) -> Tally:
     while installation.worker.status().spool_rows and time.monotonic() < deadline_s:
         time.sleep(0.05)
     sent, acked, dropped = (read_ranges(_ranges(installation.folder.path, name)) for name in RANGES)
+    assert installation.turns is not None
     return tally(
         installation.store,
+        ended_since(installation.turns.ledger, began_ms),
         sent=sent,
         acked=acked,
         dropped=dropped,

@@ -29,7 +29,7 @@ class Gate:
         self._settings, self._in_use = settings, in_use
         self._refusals_said = 0
         self.enrolments = Enrolments(folder.path / "credentials.json")
-        self.keys = {name: self.enrolments.service(name) for name in ("ingest", "api")}
+        self.keys = {name: self.enrolments.service(name) for name in ("ingest", "api", "scheduler")}
         self.broker: EmbeddedBroker | None = None
         self._folder = folder.path / "broker"
 

@@ -16,6 +16,7 @@ from lunchong.jobs import Jobs
 from lunchong.process import Process
 from lunchong.settings import Settings
 from lunchong.timing import BY_THE_WALL, Timing
+from lunchong.turns_side import TurnsSide
 from lunchong.web import Web, office_app
 
 
@@ -39,6 +40,7 @@ class Installation(Process):
         self.store, self.worker, self.mqtt_url = facts.store, facts.worker, facts.gate.url
         self.broker = facts.gate.broker
         http.hear(facts.gate.url, facts.gate.keys["api"], facts.gate.trust())
+        self.turns = self._start_turns(ending, jobs)
         app = http.application(store=facts.store, clock=facts.clock, ingest=facts.worker)
         ending.callback(self.folder.forget, SOCKET)
         office = (office_app(facts.desk), bound_socket(self.folder.path))
@@ -64,3 +66,15 @@ class Installation(Process):
 
     def _use(self, inventory: Inventory) -> None:
         self._facts.use(inventory)
+        if self.turns:
+            self.turns.use(inventory)
+
+    def _start_turns(self, ending: ExitStack, jobs: Jobs) -> TurnsSide | None:
+        """Nothing is promised where service time follows messages of another time."""
+        if self._timing.messages:
+            return None
+        facts, settings = self._facts, self.settings
+        url = f"sqlite:///{self.folder.path / 'ledger.sqlite'}"
+        turns = TurnsSide(url, self.in_use, facts.clock, settings.timezone, ending)
+        turns.start(facts.gate.url, facts.gate.keys["scheduler"], facts.gate.trust(), ending, jobs)
+        return turns

@@ -16,7 +16,7 @@ from lunchong.office import write_acl
 from lunchong.settings import Settings
 from lunchong.stores import prepare_store
 
-SERVICES = ("ingest", "api")
+SERVICES = ("ingest", "api", "scheduler")
 OTHERS = stat.S_IRWXG | stat.S_IRWXO
 EXAMPLE = """\
 # The things of your place. `lunchong inventory check` names every mistake in here with its line;

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from msgspec import Struct
 
 from ingest.ranges import Ranges
 from ingest.store import TelemetryStore
+from scheduler.ledger import Ledger
+from scheduler.turns import Turn
 
 LONGEST_SESSION_MS = 7 * 86_400_000
 
@@ -20,7 +23,7 @@ class Tally(Struct, frozen=True, kw_only=True):
     """`sent` counts distinct (device, boot, seq); garbage injected on purpose counts in `dead` alone.
 
     `lost` = acknowledged, or sent and not reported dropped, and neither stored nor in the dead letters; `duplicates` =
-    rows beyond one for each. Turns and no-shows stay 0 until there are turns; `alerts` are conditions that hold.
+    rows beyond one for each. `turns_done` were asked for, promised, kept and ended; `alerts` are conditions that hold.
     """
 
     sent: int
@@ -40,6 +43,7 @@ class Tally(Struct, frozen=True, kw_only=True):
 
 def tally(
     store: TelemetryStore,
+    turns: Sequence[Turn],
     *,
     sent: dict[Boot, Ranges],
     acked: dict[Boot, Ranges],
@@ -67,8 +71,17 @@ def tally(
         dead=dead,
         dropped=_count(dropped),
         sessions_done=_sessions_done(store, since_ms),
+        turns_done=sum(turn.state == "done" for turn in turns),
+        turns_done_by_mode=dict(sorted(Counter(turn.mode for turn in turns if turn.state == "done").items())),
+        no_shows=sum(turn.state == "no_show" for turn in turns),
         alerts=alerts,
     )
+
+
+def ended_since(ledger: Ledger, since_ms: int) -> list[Turn]:
+    """Turns that somebody asked for, and which were done or missed since then."""
+    ended = ledger.turns(states=["done", "no_show"])
+    return [turn for turn in ended if turn.kind == "asked" and (turn.ended_ms or 0) >= since_ms]
 
 
 def read_ranges(path: Path) -> dict[Boot, Ranges]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from scheduler.buckets import BUCKET_MS, BUCKETS_PER_DAY, bucket_at
@@ -93,19 +95,19 @@ class Planning:
         return rules.accessibility_min if household is not None and household.accessibility else 0.0
 
     def _problem(self, site: SiteFacts, rules: RuleSet, first: int, order: Sequence[Turn]) -> Problem:
-        buckets, zone = range(first, first + BUCKETS_PER_DAY), ZoneInfo(rules.quiet.timezone)
+        buckets = range(first, first + BUCKETS_PER_DAY)
+        hours = [_hour(bucket, rules, self._is_workday) for bucket in buckets]
         plugs = [one for one in site.connectors if self._ground.plugs[one.id].trouble is None]
         all_w = sum(one.max_w for one in site.connectors)
         counts = {
-            compound: tuple(quota(compound, bucket, rules, self._is_workday) for bucket in buckets)
-            for compound in (*rules.compounds, GUESTS)
+            compound: tuple(one.quotas[no] for one in hours) for no, compound in enumerate((*rules.compounds, GUESTS))
         }
         return Problem(
             first=first,
             limit_w=(all_w if site.limit_w is None else site.limit_w,) * BUCKETS_PER_DAY,
-            open=tuple(open_in(bucket, rules, self._is_workday) for bucket in buckets),
-            quiet=tuple(_is_night(bucket, rules.quiet) for bucket in buckets),
-            tariff_fen_kwh=tuple(round(fen_kwh(bucket * BUCKET_MS, zone)) for bucket in buckets),
+            open=tuple(one.is_open for one in hours),
+            quiet=tuple(one.is_night for one in hours),
+            tariff_fen_kwh=tuple(one.fen_kwh for one in hours),
             plugs=tuple(
                 Plug(id=one.id, kind=one.type, max_w=one.max_w, min_w=LEAST_AC_W if one.type == "GBT_AC" else 0)
                 for one in plugs
@@ -140,15 +142,36 @@ class Planning:
 def is_time_to_offer(start_ms: int, quiet: QuietHours, now_ms: int) -> bool:
     """Two hours before it begins at the earliest; what begins in quiet hours, two hours before those begin."""
     begins = bucket_at(start_ms)
-    if quiet.quiet_at(begins * BUCKET_MS):
+    if _is_quiet(begins, quiet):
         night = range(begins, begins - BUCKETS_PER_DAY, -1)
-        begins = next((one for one in night if not quiet.quiet_at((one - 1) * BUCKET_MS)), begins)
+        begins = next((one for one in night if not _is_quiet(one - 1, quiet)), begins)
     return begins * BUCKET_MS - now_ms <= OFFER_AHEAD_MS
 
 
-def _is_night(bucket: int, quiet: QuietHours) -> bool:
-    """Whether nobody is asked to drive away at its start; the first bucket after quiet hours is one to get up in."""
-    return any(quiet.quiet_at(one * BUCKET_MS) for one in (bucket, bucket - 1))
+class _Hour(NamedTuple):
+    """What rules and tariff say of a bucket. In `is_night` nobody is asked to drive away at its start."""
+
+    is_open: bool
+    is_night: bool
+    fen_kwh: int
+    quotas: tuple[int | None, ...]
+    """Of each compound of the rules, and of guests."""
+
+
+@lru_cache(maxsize=65_536)
+def _hour(bucket: int, rules: RuleSet, is_workday: IsWorkday) -> _Hour:
+    """Kept, as each plan asks for all that the last one asked for, and a calendar is slow to ask."""
+    return _Hour(
+        open_in(bucket, rules, is_workday),
+        _is_quiet(bucket, rules.quiet) or _is_quiet(bucket - 1, rules.quiet),  # the first after them is to get up in
+        round(fen_kwh(bucket * BUCKET_MS, ZoneInfo(rules.quiet.timezone))),
+        tuple(quota(compound, bucket, rules, is_workday) for compound in (*rules.compounds, GUESTS)),
+    )
+
+
+@lru_cache(maxsize=65_536)
+def _is_quiet(bucket: int, quiet: QuietHours) -> bool:
+    return quiet.quiet_at(bucket * BUCKET_MS)
 
 
 def _minutes(standing: dict[str, Standing], turn: Turn) -> float:

@@ -22,13 +22,21 @@ class Rounds:
     """Levels, not events: what a round missed, the next one finds. Safe to begin again in another process."""
 
     def __init__(
-        self, desk: Desk, ground: Ground, watch: Watch, arrivals: Arrivals, planning: Planning, post: Post
+        self,
+        desk: Desk,
+        ground: Ground,
+        watch: Watch,
+        arrivals: Arrivals,
+        planning: Planning,
+        post: Post,
+        sites_a_round: int = 2,
     ) -> None:
         self._desk, self._ground, self._watch = desk, ground, watch
         self._arrivals, self._planning, self._post = arrivals, planning, post
         self._planned: dict[str, tuple[object, int]] = {}
         """By site what the last plan saw, and when, in service time."""
         self._changed_s: dict[str, float] = {}
+        self._sites_a_round = sites_a_round
 
     def round(self, epoch: int, now_ms: int, mono_s: float) -> None:
         """Everything that is due. `mono_s` is a steady clock of the wall."""
@@ -47,8 +55,12 @@ class Rounds:
         self._post.turn(epoch, now_ms)
 
     def _to_plan(self, now_ms: int, mono_s: float) -> list[str]:
-        """Sites where something changed 2 s ago, or that were planned 5 minutes ago."""
-        due, seen = [], self._seen()
+        """Sites where something changed 2 s ago, or that were planned 5 minutes ago; those that wait longest first.
+
+        No more of them than leave time for the watch: promises are kept first, and made better after.
+        """
+        due: list[tuple[int, str]] = []
+        seen = self._seen()
         for site in self._ground.sites():
             if self._desk.ledger.rules(site) is None:
                 continue
@@ -59,9 +71,11 @@ class Rounds:
             else:
                 is_due = now_ms - at_ms >= PLAN_EVERY_MS
             if is_due:
-                self._changed_s.pop(site, None)
-                due.append(site)
-        return due
+                due.append((at_ms, site))
+        chosen = [site for _, site in sorted(due)[: self._sites_a_round]]
+        for site in chosen:
+            self._changed_s.pop(site, None)
+        return chosen
 
     def _seen(self) -> dict[str, tuple[object, ...]]:
         """By site what a plan depends on: its live turns as they are, and which plugs work."""

@@ -8,7 +8,9 @@ import tomllib
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
-from ingest.assets import Inventory, Window
+from msgspec.structs import replace
+
+from ingest.assets import Inventory, Site, Window
 from ingest.inventory import Mistake, line_of, syntax_mistake
 from ingest.inventory_values import Wrong, a_day, a_number, a_site_id, a_text, a_whole_number, a_window, an_id, one_of
 from ingest.toml_lines import Path, lines_of
@@ -142,6 +144,19 @@ def load(text: str, timezone: str = NIGHT.timezone, inventory: Inventory | None 
     if reading.found or rules is None:
         raise RulesError(Mistake(line_of(lines, path), what) for path, what in reading.found)
     return rules
+
+
+def initial(site: Site, timezone: str = NIGHT.timezone) -> RuleSet:
+    """The rules that a site begins with: its `initial_rules` of the inventory, for its compounds and opening hours.
+
+    Raises RulesError, whose mistakes have no line of their own.
+    """
+    document: dict[str, Any] = {"site": site.id, "compounds": list(site.compounds), **site.initial_rules}
+    reading = _Reading()
+    rules = reading.rules(document, timezone)
+    if reading.found or rules is None:
+        raise RulesError(Mistake(0, f"initial_rules: {what}") for _, what in reading.found)
+    return rules if "opening" in site.initial_rules else replace(rules, opening=site.opening)
 
 
 class _Reading:

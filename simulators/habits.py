@@ -68,7 +68,7 @@ class Household:
         if is_weekend(midnight_ms) and habit != "day" and self._rng.random() < 0.3:
             habit = "day"
         hour_of_day, stay_h = self._when(habit)
-        return Visit(midnight_ms + int(hour_of_day * HOUR_MS), int(stay_h * HOUR_MS), self._car(), self._dull)
+        return Visit(midnight_ms + int(hour_of_day * HOUR_MS), int(stay_h * HOUR_MS), self.car(), self._dull)
 
     def _when(self, habit: Habit) -> tuple[float, float]:
         overnight_h, by_day_h = self._rng.uniform(*OVERNIGHT_H), self._rng.uniform(*BY_DAY_H)
@@ -79,7 +79,8 @@ class Household:
         stays = self._rng.random() >= EVENING_MOVES_ON
         return self._rng.gauss(18.5, 0.5), overnight_h if stays else by_day_h
 
-    def _car(self) -> Car:
+    def car(self) -> Car:
+        """Its car as it comes to charge."""
         room_kwh = (self._target - 0.03) * self._battery_kwh / EFFICIENCY
         wanted_kwh = min(max(2.0, self._rng.lognormvariate(log(MEDIAN_KWH), SIGMA)), room_kwh)
         soc = max(0.0, self._target - wanted_kwh * EFFICIENCY / self._battery_kwh)

@@ -18,9 +18,11 @@ import msgspec
 
 from ingest.assets import DEFAULT_INTERVAL_S, Device, Inventory
 from ingest.messages import CommandResult, Severity
+from simulators.awaited import Awaited, Call, Place
 from simulators.habits import DAY_MS, HOUR_MS, HOUSEHOLDS_A_CONNECTOR, MINUTE_MS, Household, Visit, local_midnight
 from simulators.pile import Pile
 from simulators.report import Report
+from simulators.residents import ASKS_INSTEAD, Way, way
 from simulators.room import Air
 from simulators.station import HVAC, Station
 
@@ -33,9 +35,6 @@ SMOKE_ALARMS_A_STATION_DAY = 0.01
 FAULT_CODES: tuple[tuple[str, Severity], ...] = (
     ("contactor", "warning"), ("lock", "warning"), ("over_temperature", "warning"), ("leakage_current", "critical"),
 )  # fmt: skip
-
-Place = tuple[str, int]
-"""A pile's name and a connector of it."""
 
 
 class Street:
@@ -50,6 +49,7 @@ class Street:
         self._order = count()
         self._wakes: dict[str, int] = {}
         self._said: list[tuple[str, Report]] = []
+        self._awaited = Awaited()
         self.piles: dict[str, Pile] = {}
         self.stations: dict[str, Station] = {}
         begin_ms = start_ms - WARM_UP_MS
@@ -100,6 +100,9 @@ class Street:
         if pile := self.piles.get(name):
             pile.orders.on_turns(payload)
         self.heard(name, now_ms)
+        for call in self._awaited.told(name, payload) if name in self.piles else ():
+            if on_its_way := way(f"{call.name}/{call.from_ms}", self._seed):
+                self._later(max(now_ms, call.from_ms + on_its_way.after_ms), partial(self._come, call, on_its_way))
 
     def obey(self, name: str, payload: bytes, now_ms: int) -> CommandResult | None:
         """A device's answer to a command; None where the command had not even an id. Stations take none but `show`."""
@@ -198,14 +201,38 @@ class Street:
 
     def _arrive(self, visit: Visit, places: list[Place], tries: int, now_ms: int) -> None:
         """A household comes; where nothing is free it looks again twice, then gives up for the day."""
-        free = [(name, number) for name, number in places if self.piles[name].is_free(number)]
+        if not tries and self._awaited.gives_turns(places[0]) and self._rng.random() < ASKS_INSTEAD:
+            return
+        free = [
+            place
+            for place in places
+            if self._is_free(place) and not self._awaited.is_kept(place, now_ms, visit.stay_ms)
+        ]
         if free:
-            name, number = self._rng.choice(free)
-            self.piles[name].bay(number, True, now_ms)
-            self._collect(name, now_ms)
-            self._later(now_ms + self._rng.randint(15_000, 90_000), partial(self._plug_in, visit, (name, number)))
+            self._park(visit, self._rng.choice(free), now_ms)
         elif tries < 2:
             self._later(now_ms + self._rng.randint(15, 45) * MINUTE_MS, partial(self._arrive, visit, places, tries + 1))
+
+    def _come(self, call: Call, on_its_way: Way, now_ms: int) -> None:
+        """Somebody comes to a promised plug; where it is taken all the same, it is for the scheduler to help."""
+        until_ms = self._awaited.until_ms(call)
+        if until_ms is None:
+            if self._awaited.is_next(call) and now_ms < call.from_ms + HOUR_MS:
+                self._later(now_ms + MINUTE_MS, partial(self._come, call, on_its_way))
+            return
+        stay_ms = until_ms + on_its_way.longer_ms - now_ms
+        if stay_ms > MINUTE_MS and self._is_free(call.place):
+            guest = Household(f"{self._seed}/{call.name}/{call.from_ms}")
+            self._park(Visit(now_ms, stay_ms, guest.car(), False), call.place, now_ms)
+
+    def _park(self, visit: Visit, place: Place, now_ms: int) -> None:
+        name, number = place
+        self.piles[name].bay(number, True, now_ms)
+        self._collect(name, now_ms)
+        self._later(now_ms + self._rng.randint(15_000, 90_000), partial(self._plug_in, visit, place))
+
+    def _is_free(self, place: Place) -> bool:
+        return self.piles[place[0]].is_free(place[1])
 
     def _plug_in(self, visit: Visit, place: Place, now_ms: int) -> None:
         name, number = place
@@ -236,7 +263,7 @@ class Street:
 
     def _foreign_car(self, places: list[Place], now_ms: int) -> None:
         """Somebody parks in a bay without charging."""
-        free = [(name, number) for name, number in places if self.piles[name].is_free(number)]
+        free = [place for place in places if self._is_free(place)]
         if free:
             name, number = self._rng.choice(free)
             self.piles[name].bay(number, True, now_ms)

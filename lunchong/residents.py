@@ -1,0 +1,62 @@
+"""The demo's residents: they ask for turns at the desk, as people do, and answer what they are offered."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from ingest.assets import Inventory
+from scheduler.desk import Desk, UnknownSite, Wish
+from scheduler.ground import sites_of
+from scheduler.ledger import Household
+from scheduler.turns import NotNow, Turn
+from simulators.residents import CAR_W, Resident
+
+A_CONNECTOR = 1
+"""So many of them ask, for each connector of a site."""
+
+
+class Residents:
+    """`step` them now and then. Their households stay the same over restarts of one seed."""
+
+    def __init__(self, desk: Desk, inventory: Inventory, seed: int, now_ms: int) -> None:
+        self._desk = desk
+        self._people: dict[str, tuple[str, Resident]] = {}
+        self._answers: dict[tuple[str, int], tuple[str | None, int]] = {}
+        for site in sites_of(inventory).values():
+            compounds = inventory.sites[site.id].compounds
+            for number in range(A_CONNECTOR * len(site.connectors) if compounds else 0):
+                household = f"{site.id}-demo-{number}"
+                compound = compounds[number % len(compounds)]
+                desk.ledger.register(Household(id=household, compound=compound, dwelling=household))
+                self._people[household] = (site.id, Resident(f"{seed}/{household}", now_ms))
+
+    def step(self, now_ms: int) -> None:
+        """Everything that they do now."""
+        for household, (site, resident) in self._people.items():
+            if resident.asks_ms <= now_ms:
+                self._ask(household, site, resident, now_ms)
+        offered = {(turn.id, turn.snoozes): turn for turn in self._desk.ledger.turns(states=["offered"])}
+        self._answers = {key: answer for key, answer in self._answers.items() if key in offered}
+        for key, turn in offered.items():
+            if turn.household in self._people:
+                self._answer(key, turn, now_ms)
+
+    def _ask(self, household: str, site: str, resident: Resident, now_ms: int) -> None:
+        ask = resident.ask(now_ms)
+        wish = Wish(
+            site=site, household=household, vehicle=household, energy_kwh=ask.energy_kwh, max_w=CAR_W,
+            earliest_ms=ask.earliest_ms, depart_by_ms=ask.depart_by_ms, flexible=ask.flexible,
+        )  # fmt: skip
+        with suppress(UnknownSite):
+            self._desk.ask(wish, now_ms, by=household)
+
+    def _answer(self, key: tuple[str, int], turn: Turn, now_ms: int) -> None:
+        assert turn.household is not None
+        if key not in self._answers:
+            answer, after_ms = self._people[turn.household][1].answer()
+            self._answers[key] = answer, now_ms + after_ms
+        says, at_ms = self._answers[key]
+        if says is None or at_ms > now_ms:
+            return
+        with suppress(NotNow):
+            (self._desk.accept if says == "accept" else self._desk.snooze)(turn.id, now_ms, by=turn.household)

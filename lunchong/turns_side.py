@@ -1,0 +1,148 @@
+"""The side that owns the promises: ledger, desk, and the rounds of who leads. `serve` has it."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from contextlib import ExitStack
+from importlib.metadata import version
+from pathlib import Path
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from ingest.assets import Inventory
+from ingest.clock import rfc3339
+from ingest.enrolments import ServiceKey
+from ingest.messages import ServiceNotice
+from ingest.workdays import is_workday
+from lunchong.errors import UserError
+from lunchong.inventory_file import InventoryInUse
+from lunchong.jobs import Jobs
+from lunchong.live_clock import LiveClock
+from scheduler.arrivals import Arrivals
+from scheduler.boards import boards
+from scheduler.calls import CALLS, call_name
+from scheduler.desk import Desk
+from scheduler.ground import Ground, Heard
+from scheduler.leading import Leader
+from scheduler.ledger import Ledger, LedgerUnavailable
+from scheduler.ledger_migrations import LedgerTooNew, migrate
+from scheduler.ledger_sql import SqlLedger, engine_of
+from scheduler.line import Line
+from scheduler.opening_up import adopt_initial_rules
+from scheduler.plan import Plan, Problem
+from scheduler.planning import Planning
+from scheduler.post import Post
+from scheduler.rounds import Rounds
+from scheduler.turns import HOLDING
+from scheduler.watch import Watch
+
+log = logging.getLogger(__name__)
+
+ROUND_EVERY_S = (1.0, 0.2)
+"""And at most each minute of service time, down to the smaller."""
+NOTICE_EVERY_S = 10.0
+SOLVE_S = 1.0
+FAST = 60
+FAST_SOLVE_S = 0.02
+"""Above speed 60 a site is planned within this."""
+SITES, FAST_SITES = 2, 6
+"""Planned in one round at the most."""
+
+
+class Drawn:
+    """Ids, call names and codes by chance; codes from a generator that nobody can guess."""
+
+    def turn_id(self) -> str:
+        return secrets.token_hex(8)
+
+    def call(self) -> str:
+        return call_name(secrets.randbelow(CALLS))
+
+    def code(self) -> str:
+        return f"{secrets.randbelow(1_000_000):06d}"
+
+
+class TurnsSide:
+    """The ledger is opened and brought to this version at once; nothing is promised before `start`."""
+
+    def __init__(
+        self, ledger_url: str, in_use: InventoryInUse, clock: LiveClock, timezone: str, ending: ExitStack
+    ) -> None:
+        self._in_use, self._clock, self._timezone = in_use, clock, timezone
+        self.ledger: Ledger = open_ledger(ledger_url)
+        ending.callback(self.ledger.close)
+        self._since = rfc3339(clock.service_ms())
+        self._leader = Leader(self.ledger, secrets.token_hex(8))
+        self._said = ""
+
+    def start(
+        self, mqtt_url: str, key: ServiceKey, trust: dict[str, Path | None], ending: ExitStack, jobs: Jobs
+    ) -> None:
+        """Hear the devices, and lead as long as nobody else does."""
+        self._line = Line(
+            mqtt_url, self._notice, client_id=key.client_id, username=key.username, password=key.password, **trust
+        )
+        heard = Heard(self._line.state, self._line.believed, lambda: self._clock.speed)
+        self._ground = Ground(lambda: self._in_use.inventory, heard)
+        self.desk = Desk(self.ledger, self._ground, Drawn(), is_workday)
+        self.planning = Planning(self.desk, self._ground, self._solve, is_workday)
+        self._rounds = Rounds(
+            self.desk,
+            self._ground,
+            Watch(self.desk, self._ground),
+            Arrivals(self.desk, self._ground),
+            self.planning,
+            Post(self.desk, lambda _item, _said: None),  # the page's notices are read from the ledger
+            FAST_SITES if self._clock.speed > FAST else SITES,
+        )
+        self.use(self._in_use.inventory)
+        self._line.start()
+        ending.callback(self._line.stop)
+        usual_s, fastest_s = ROUND_EVERY_S
+        jobs.every(min(usual_s, max(fastest_s, 60 / self._clock.speed)), self._round)
+        jobs.every(NOTICE_EVERY_S, self._line.say)
+
+    def use(self, inventory: Inventory) -> None:
+        wrong = adopt_initial_rules(self.ledger, inventory, self._timezone, self._clock.service_ms())
+        for site, why in wrong.items():
+            log.warning("nobody can ask for turns at %s yet: %s", site, why)
+
+    def _round(self) -> None:
+        try:
+            if self._leader.turn(self._clock.mono_s()):
+                self._rounds.round(self._leader.epoch, self._clock.service_ms(), self._clock.mono_s())
+                self._tell()
+            self._said = ""
+        except LedgerUnavailable as away:
+            if str(away) != self._said:
+                self._said = str(away)
+                log.warning("the ledger is away: %s", away)
+
+    def _tell(self) -> None:
+        held = self.ledger.turns(states=HOLDING)
+        sites = self._ground.sites().values()
+        self._line.tell(boards(sites, held, self._leader.epoch, self._clock.service_ms()))
+
+    def _solve(self, problem: Problem) -> Plan:
+        from scheduler.plan_solver import Limit, improved  # a second of imports, for the first who waits
+
+        limit_s = FAST_SOLVE_S if self._clock.speed > FAST else SOLVE_S
+        return improved(problem, Limit(seconds=limit_s, clock_s=self._clock.mono_s))
+
+    def _notice(self) -> ServiceNotice:
+        reading = self._clock.reading
+        return ServiceNotice(v=1, online=True, version=version("lunchong"), since=self._since, clock=reading)
+
+
+def open_ledger(url: str) -> SqlLedger:
+    """The ledger there, brought to this version. Raises UserError in one line."""
+    try:
+        engine = engine_of(url)
+        migrate(engine)
+    except LedgerTooNew as error:
+        raise UserError(str(error)) from None
+    except SQLAlchemyError as error:
+        reason = str(getattr(error, "orig", None) or error).splitlines()[0]
+        raise UserError(f"cannot open the ledger: {reason}") from None
+    return SqlLedger(engine)

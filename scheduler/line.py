@@ -1,0 +1,116 @@
+"""Floor 3 · The scheduler's line to the bus: what devices are, and what they are told of the turns at them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from msgspec import MsgspecError
+from msgspec.structs import replace
+
+from ingest.codec import BadPayload, decode_notice, decode_state, encode
+from ingest.messages import DeviceState, ServiceNotice, Turns
+from ingest.mqtt import Bus, Inbound, one_by_one
+from ingest.topics import ROOT, device_topic, service_topic, split_topic
+
+OFFLINE = (service_topic("scheduler"), encode(ServiceNotice(v=1, online=False)), 1, True)
+SUBSCRIPTIONS = ((f"{ROOT}/+/+/state", 1), (f"{ROOT}/service/ingest", 1))
+
+
+class Line:
+    """One connection under an account of its own. `notice` is what the scheduler says of itself."""
+
+    def __init__(
+        self,
+        url: str,
+        notice: Callable[[], ServiceNotice],
+        *,
+        client_id: str,
+        username: str,
+        password: str,
+        ca_file: Path | None = None,
+        pinned_cert: Path | None = None,
+    ) -> None:
+        self._notice = notice
+        self._lock = threading.Lock()
+        self._states: dict[str, DeviceState] = {}
+        self._told: dict[str, Turns] = {}
+        self._linked = self._ingest_online = False
+        self.refused = 0
+        """Messages that could not be read."""
+        self._bus = Bus(
+            url,
+            client_id=client_id,
+            username=username,
+            password=password,
+            subscriptions=SUBSCRIPTIONS,
+            on_arrival=one_by_one(self._on_message),
+            on_connect=self._connected,
+            on_disconnect=self._disconnected,
+            will=OFFLINE,
+            persistent=False,
+            manual_ack=False,
+            ca_file=ca_file,
+            pinned_cert=pinned_cert,
+        )
+
+    def start(self) -> None:
+        self._bus.start()
+
+    def stop(self) -> None:
+        self._bus.stop(OFFLINE)
+
+    def state(self, device: str) -> DeviceState | None:
+        """The latest of `SITE/DEVICE`."""
+        return self._states.get(device)
+
+    def believed(self) -> bool:
+        """Whether facts reach us at all: the bus is connected and ingest says that it is online."""
+        return self._linked and self._ingest_online
+
+    def say(self) -> None:
+        """Say on `service/scheduler` how we are."""
+        self._bus.publish(service_topic("scheduler"), encode(self._notice()), 1, True)
+
+    def tell(self, turns: Mapping[str, Turns]) -> int:
+        """Publish what changed of each device's `turns`, or all where the connection is new; how many were told.
+
+        Of a device that is not among them any more the topic is cleared by ingest.
+        """
+        told = 0
+        with self._lock:
+            for device, said in turns.items():
+                before = self._told.get(device)
+                if before is not None and replace(before, ts=said.ts) == said:
+                    continue
+                self._bus.publish(device_topic(device, "turns"), encode(said), 1, True)
+                self._told[device] = said
+                told += 1
+        return told
+
+    def _connected(self) -> None:
+        self._linked = True
+        with self._lock:
+            self._told.clear()
+        self.say()
+
+    def _disconnected(self) -> None:
+        self._linked = False
+
+    def _on_message(self, message: Inbound) -> None:
+        device = split_topic(message.topic)
+        try:
+            if device is None:
+                self._ingest_online = bool(message.payload) and decode_notice(message.payload).online
+            elif not message.payload:
+                self._states.pop(device[0], None)
+            else:
+                self._newer(device[0], decode_state(message.payload))
+        except (BadPayload, MsgspecError, ValueError):
+            self.refused += 1
+
+    def _newer(self, device: str, state: DeviceState) -> None:
+        before = self._states.get(device)
+        if before is None or state.rev > before.rev:
+            self._states[device] = state

@@ -1,0 +1,75 @@
+"""Floor 0 · What piles were told of the turns at them, as people in the street read it off their displays."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import msgspec
+
+from ingest.clock import parse_rfc3339
+from ingest.messages import Turns, TurnsAt
+
+LASTS_MS = 3_600_000
+"""A display tells when the next turn begins; how long it lasts is a guess."""
+NO_CODE = "-"
+"""Of a car that came without a turn: nobody else is awaited."""
+
+_decoder = msgspec.json.Decoder(Turns)
+
+Place = tuple[str, int]
+"""A pile's name and a connector of it."""
+
+
+class Call(NamedTuple):
+    """Somebody's turn at a plug, by its call name, and when it begins."""
+
+    name: str
+    place: Place
+    from_ms: int
+
+
+class Awaited:
+    """The latest of each pile. What cannot be read is passed over, as a display would."""
+
+    def __init__(self) -> None:
+        self._said: dict[Place, TurnsAt] = {}
+        self._seen: set[Call] = set()
+
+    def told(self, pile: str, payload: bytes) -> list[Call]:
+        """Take what was said to a pile; the calls that are new there."""
+        try:
+            said = {(pile, at.connector): at for at in _decoder.decode(payload).connectors}
+            calls = {
+                Call(one.call, place, parse_rfc3339(one.from_)) for place, at in said.items() for one in at.next[:1]
+            }
+        except (msgspec.MsgspecError, ValueError):
+            return []
+        self._said |= said
+        new = sorted(calls - self._seen)
+        self._seen |= calls
+        return new
+
+    def gives_turns(self, place: Place) -> bool:
+        """Whether anything was said of that plug."""
+        return place in self._said
+
+    def until_ms(self, call: Call) -> int | None:
+        """When its place ends, once it has begun; None before, and where somebody else is awaited."""
+        at = self._said.get(call.place)
+        if at is None or at.now is None or at.now.call != call.name:
+            return None
+        return parse_rfc3339(at.now.until)
+
+    def is_next(self, call: Call) -> bool:
+        at = self._said.get(call.place)
+        return at is not None and call.name in [one.call for one in at.next]
+
+    def is_kept(self, place: Place, now_ms: int, stay_ms: int) -> bool:
+        """Whether a plug is somebody's now, or will be before who comes now means to leave."""
+        at = self._said.get(place)
+        if at is None:
+            return False
+        if at.now is not None and at.now.code_hash != NO_CODE and now_ms < parse_rfc3339(at.now.until):
+            return True
+        begins_ms = parse_rfc3339(at.next[0].from_) if at.next else None
+        return begins_ms is not None and begins_ms - stay_ms < now_ms < begins_ms + LASTS_MS
