@@ -146,6 +146,18 @@ def api(data: Data = None, config: Config = None) -> None:
     run(ApiProcess(settings))
 
 
+@app.command()
+def scheduler(data: Data = None, config: Config = None) -> None:
+    """Turns alone, beside `ingest` and on its data folder; a second one stands by and takes over."""
+    settings = _settings(data, config)
+    from lunchong.logs import to_terminal
+    from lunchong.process import run
+    from lunchong.scheduler_process import SchedulerProcess
+
+    to_terminal()
+    run(SchedulerProcess(settings))
+
+
 @app.command(context_settings=PASSED_ON)
 def simulate(context: typer.Context) -> None:
     """Simulated devices against any installation, or with --replay a file of real sessions."""

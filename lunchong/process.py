@@ -67,7 +67,8 @@ class Process(ABC):
     def _enter(self, ending: ExitStack) -> None:
         self.folder = DataFolder(self.settings.data_dir)
         ending.callback(self.folder.release)
-        self.folder.hold(*self.locks)
+        if self.locks:
+            self.folder.hold(*self.locks)
         self.folder.forget(self.ready)
         self.in_use = InventoryInUse(self.settings.inventory)
         jobs = Jobs()

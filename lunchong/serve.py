@@ -74,7 +74,6 @@ class Installation(Process):
         if self._timing.messages:
             return None
         facts, settings = self._facts, self.settings
-        url = f"sqlite:///{self.folder.path / 'ledger.sqlite'}"
-        turns = TurnsSide(url, self.in_use, facts.clock, settings.timezone, ending)
+        turns = TurnsSide(settings.ledger_url, self.in_use, facts.clock, settings.timezone, ending)
         turns.start(facts.gate.url, facts.gate.keys["scheduler"], facts.gate.trust(), ending, jobs)
         return turns

@@ -73,7 +73,8 @@ class TurnsSide:
         self.ledger: Ledger = open_ledger(ledger_url)
         ending.callback(self.ledger.close)
         self._since = rfc3339(clock.service_ms())
-        self._leader = Leader(self.ledger, secrets.token_hex(8))
+        self._holder = secrets.token_hex(8)
+        self._leader = Leader(self.ledger, self._holder)
         self._said = ""
 
     def start(
@@ -81,7 +82,12 @@ class TurnsSide:
     ) -> None:
         """Hear the devices, and lead as long as nobody else does."""
         self._line = Line(
-            mqtt_url, self._notice, client_id=key.client_id, username=key.username, password=key.password, **trust
+            mqtt_url,
+            self._notice,
+            client_id=f"{key.client_id}-{self._holder}",  # who stands by is connected too
+            username=key.username,
+            password=key.password,
+            **trust,
         )
         heard = Heard(self._line.state, self._line.believed, lambda: self._clock.speed)
         self._ground = Ground(lambda: self._in_use.inventory, heard)

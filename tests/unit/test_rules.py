@@ -8,12 +8,14 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from msgspec.structs import replace
 
-from ingest.assets import Compound, Inventory, Name, Site
+from ingest.assets import Compound, ConnectorSpec, Device, Inventory, Name, Site, Window
 from ingest.clock import to_ms
 from ingest.workdays import is_workday
 from scheduler.buckets import bucket_at
+from scheduler.ledger_memory import MemoryLedger
+from scheduler.opening_up import adopt_initial_rules
 from scheduler.rules import GUESTS, Asked, RuleSet, open_in, pool_of, quota, refusal
-from scheduler.rules_file import RulesError, load
+from scheduler.rules_file import RulesError, initial, load
 
 HOUR_MS = 3_600_000
 WHOLE = """site = "jn-01"
@@ -212,3 +214,38 @@ def test_guests_share_one_quota_whatever_compound_they_are_of():
     assert quota(None, bucket_at(at(12, 12)), rules, is_workday) == 1
     assert pool_of("elsewhere", rules) == pool_of(None, rules) == GUESTS
     assert pool_of("k-01", rules) == "k-01"
+
+
+# --- what a site begins with -----------------------------------------------------------------------------------------
+
+
+def begins(**initial_rules):
+    site = place().sites["jn-01"]
+    hours = (Window("workday", 480, 1_080),)
+    return replace(site, compounds=("k-01",), opening=hours, initial_rules=initial_rules)
+
+
+def test_a_site_without_rules_of_its_own_begins_with_its_compounds_and_hours():
+    rules = initial(begins())
+    assert (rules.site, rules.compounds, rules.opening) == ("jn-01", ("k-01",), begins().opening)
+
+
+def test_a_site_begins_with_its_initial_rules():
+    rules = initial(begins(guests=2, quiet="none", opening=["00:00-24:00"], compounds=["k-02"]))
+    assert (rules.guests, rules.compounds) == (2, ("k-02",))
+    assert rules.opening[0].end_min == 1_440
+    assert not rules.quiet.quiet_at(0)
+
+
+def test_initial_rules_that_are_none_are_named_and_the_other_sites_open_all_the_same():
+    good, bad = begins(), replace(begins(guests="many", colour="red"), id="jn-02")
+    piles = [Device(site=one.id, id="p", kind="pile", connectors=(ConnectorSpec(1),)) for one in (good, bad)]
+    inventory = replace(place(), sites={one.id: one for one in (good, bad)}, devices={one.name: one for one in piles})
+    ledger = MemoryLedger(lambda: 0)
+    wrong = adopt_initial_rules(ledger, inventory, "Asia/Shanghai", 0)
+    assert "guests must be" in wrong["jn-02"]
+    assert "unknown key 'colour'" in wrong["jn-02"]
+    assert ledger.rules("jn-02") is None
+    assert ledger.rules("jn-01").version == 1
+    assert adopt_initial_rules(ledger, inventory, "Asia/Shanghai", 0).keys() == {"jn-02"}
+    assert ledger.rules("jn-01").version == 1

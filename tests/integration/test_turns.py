@@ -1,0 +1,120 @@
+"""`lunchong serve` gives turns: a wish that another process kept is planned, offered, told to the pile, and kept."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import signal
+from contextlib import closing
+from datetime import UTC, datetime
+
+import pytest
+
+from ingest.clock import rfc3339, to_ms
+from ingest.inventory import load
+from ingest.workdays import is_workday
+from lunchong.turns_side import Drawn, open_ledger
+from scheduler.boards import code_hash
+from scheduler.buckets import BUCKET_MS
+from scheduler.desk import Desk, Wish
+from scheduler.ground import sites_of
+from scheduler.ledger import Household
+from scheduler.ledger_sql import SqlLedger
+from tests.brokers import until
+from tests.processes import Server
+from tests.talking import PILE, TELEMETRY, a_place, as_device, message, status
+
+TURNS = f"lunchong/v1/{PILE}/turns"
+ONE, TWO = f"{PILE}/1", f"{PILE}/2"
+
+
+class Sites:
+    def __init__(self, inventory):
+        self._sites = sites_of(inventory)
+
+    def site(self, site):
+        return self._sites.get(site)
+
+
+@pytest.fixture
+def place(tmp_path):
+    """The example with a street where anybody may ask, at any hour."""
+    data = a_place(tmp_path / "data")
+    inventory = data / "inventory.toml"
+    rules = 'initial_rules = { guests = 2, quiet = "none", opening = ["00:00-24:00"] }'
+    inventory.write_text(inventory.read_text().replace("limit_kw = 20.0", f"limit_kw = 20.0\n{rules}", 1))
+    return data
+
+
+def desk_of(data) -> Desk:
+    ledger: SqlLedger = open_ledger(f"sqlite:///{data / 'ledger.db'}")
+    ledger.register(Household(id="h1", compound="k-elsewhere", dwelling="1-101"))
+    inventory = load((data / "inventory.toml").read_text())
+    return Desk(ledger, Sites(inventory), Drawn(), is_workday)
+
+
+def now_ms() -> int:
+    return to_ms(datetime.now(UTC))
+
+
+def says(device, boot, seq, *states):
+    """The pile is there, and its connectors are in these states."""
+    device.publish(f"lunchong/v1/{PILE}/status", status(boot, seq + len(states)), retain=True)
+    for number, state in enumerate(states, 1):
+        device.publish(TELEMETRY, message(seq + number, boot, kind="connector", connector=number, state=state))
+
+
+def wish(kwh=3.5):
+    at_ms = now_ms()
+    return Wish(
+        site="gate-01", household="h1", vehicle="car-1", energy_kwh=kwh, max_w=7_000, earliest_ms=at_ms,
+        depart_by_ms=at_ms + 6 * 3_600_000,
+    )  # fmt: skip
+
+
+def test_a_wish_is_offered_told_to_the_pile_and_stays_promised_over_a_kill(place):
+    boot = secrets.token_hex(8)
+    with Server(place) as server, as_device(server) as device:
+        device.subscribe(TURNS)
+        says(device, boot, 0, "available", "available")
+        with closing(desk_of(place).ledger) as ledger:
+            desk = Desk(ledger, Sites(load((place / "inventory.toml").read_text())), Drawn(), is_workday)
+            turn = desk.ask(wish(), now_ms()).id
+            offered = until(lambda: (t := desk.turn(turn)).state == "offered" and t)
+            assert 0 < offered.place.start_ms - now_ms() <= BUCKET_MS
+            desk.accept(turn, now_ms())
+
+            def told():
+                last = json.loads(device.payloads(1)[-1])
+                boards = {at["connector"]: at for at in last["connectors"]}
+                return last if boards[int(offered.place.connector[-1])]["next"] else None
+
+            last = until(told)
+            [following] = [one for at in last["connectors"] for one in at["next"]]
+            assert following == {"call": offered.call, "from": rfc3339(offered.place.start_ms)}
+            assert last["epoch"] == 1
+            server.process.send_signal(signal.SIGKILL)
+            server.process.wait()
+            before = desk.turn(turn)
+            with Server(place) as again, as_device(again) as same:
+                same.subscribe(TURNS)
+
+                def led():
+                    said = [json.loads(payload) for payload in same.payloads(1)]
+                    return any(one["epoch"] == 2 for one in said)
+
+                until(led, 30)
+                assert desk.turn(turn) == before
+                assert (before.state, before.place) == ("reserved", offered.place)
+
+
+def test_a_car_that_comes_without_a_turn_is_seen_and_let_go(place):
+    boot = secrets.token_hex(8)
+    with Server(place) as server, as_device(server) as device, closing(desk_of(place).ledger) as ledger:
+        says(device, boot, 0, "charging", "available")
+        [walk_in] = until(lambda: ledger.turns(states=["active"]))
+        assert (walk_in.kind, walk_in.place.connector, code_hash(walk_in)) == ("walk_in", ONE, "-")
+        says(device, boot, 2, "available", "available")
+        until(lambda: not ledger.turns(states=["active"]))
+        assert ledger.turn(walk_in.id).state == "done"
+        assert not ledger.imbalance()
