@@ -13,7 +13,7 @@ from threading import Lock
 from msgspec import UNSET, Struct
 
 from api.deadlines import Deadlines
-from api.facts import charged, connector_answer, summary
+from api.facts import charged, connector_answer, held, summary
 from api.heard import Heard
 from api.opening import Opening, opening_of
 from api.prices import SHANGHAI_RESIDENTIAL
@@ -113,6 +113,11 @@ class Board:
     def state(self, name: str) -> DeviceState | None:
         return self._heard.states.get(name)
 
+    @property
+    def epoch(self) -> int:
+        """Of the scheduler that leads, as it told the piles; 0 where none ever did."""
+        return max((said.epoch for said in self._heard.turns.values()), default=0)
+
     def look(self, inventory: Inventory, now: Now) -> Picture:
         """The board as it is now."""
         with self._lock:
@@ -200,7 +205,13 @@ class Board:
             name = f"{device.name}/{spec.id}"
             connector = said.get(spec.id)
             stale = self._stale(state, connector.observed_at if connector else None, now)
-            answer = connector_answer(name, spec, connector, stale=stale, open_now=open_now)
+            promise = held(self._heard.turns.get(device.name), spec.id)
+            if promise.from_ms is not None and promise.from_ms > now.service_ms:
+                self._fresh_until.earliest(device.name, promise.from_ms)
+            reserved = promise.from_ms is not None and promise.from_ms <= now.service_ms
+            answer = connector_answer(
+                name, spec, connector, stale=stale, open_now=open_now, reserved=reserved, free_at=promise.until
+            )
             done = charged(connector)
             if self._answers.get(name) != answer or done != (name in self._charged):
                 self._answers[name] = answer

@@ -4,19 +4,46 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Container, Sequence
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from msgspec import UNSET, UnsetType
 
 from api.schemas import ConnectorAnswer, OcpiStatus, Summary, WaitMin
 from ingest.assets import ConnectorSpec
-from ingest.messages import ConnectorState
+from ingest.clock import parse_rfc3339
+from ingest.messages import ConnectorState, Turns
 from ingest.sessions import PLUGGED
 
 T = TypeVar("T")
 
 
-def status_of(said: ConnectorState | None, *, stale: bool, open_now: bool) -> OcpiStatus:
+RESERVED_AHEAD_MS = 15 * 60_000
+"""A plug counts as somebody's this long before a promise begins."""
+NO_CODE = "-"
+"""The code of a car that came without a turn."""
+
+
+class Held(NamedTuple):
+    """What is promised of a connector: from when on it is kept for somebody, and until when it is somebody's now."""
+
+    from_ms: int | None = None
+    until: str | None = None
+
+
+FREE = Held()
+
+
+def held(said: Turns | None, connector: int) -> Held:
+    """What a pile was told of one of its connectors."""
+    at = next((one for one in said.connectors if one.connector == connector), None) if said else None
+    if at is None:
+        return FREE
+    if at.now is not None and at.now.code_hash != NO_CODE:
+        return Held(0, at.now.until)
+    return Held(parse_rfc3339(at.next[0].from_) - RESERVED_AHEAD_MS) if at.next else FREE
+
+
+def status_of(said: ConnectorState | None, *, stale: bool, open_now: bool, reserved: bool = False) -> OcpiStatus:
     """OCPI's status: the first that holds, in the order of the contract."""
     if stale or said is None or said.state is UNSET:
         return "UNKNOWN"
@@ -26,24 +53,31 @@ def status_of(said: ConnectorState | None, *, stale: bool, open_now: bool) -> Oc
         return "INOPERATIVE"
     if said.state in PLUGGED:
         return "CHARGING"
-    return "BLOCKED" if said.bay_occupied is True else "AVAILABLE"
+    return "BLOCKED" if said.bay_occupied is True else "RESERVED" if reserved else "AVAILABLE"
 
 
 def connector_answer(
-    name: str, spec: ConnectorSpec, said: ConnectorState | None, *, stale: bool, open_now: bool
+    name: str,
+    spec: ConnectorSpec,
+    said: ConnectorState | None,
+    *,
+    stale: bool,
+    open_now: bool,
+    reserved: bool = False,
+    free_at: str | None = None,
 ) -> ConnectorAnswer:
-    """What the public sees of the connector `SITE/DEVICE/NUMBER`."""
+    """What the public sees of the connector `SITE/DEVICE/NUMBER`. `free_at` is when the turn there ends."""
     return ConnectorAnswer(
         id=name,
         type=spec.type,
-        status=status_of(said, stale=stale, open_now=open_now),
+        status=status_of(said, stale=stale, open_now=open_now, reserved=reserved),
         state=_or_none(said.state) if said else None,
         since=_or_none(said.since) if said else None,
         observed_at=said.observed_at if said else None,
         stale=stale,
         power_kw=_or_none(said.power_kw) if said else None,
         max_kw=spec.max_kw,
-        free_at=None,
+        free_at=free_at,
     )
 
 

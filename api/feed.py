@@ -15,7 +15,7 @@ from ingest.mqtt import Bus, Inbound, one_by_one
 from ingest.topics import ROOT, device_topic, service_topic, split_topic
 
 OFFLINE = (service_topic("api"), encode(ServiceNotice(v=1, online=False)), 1, True)
-SUBSCRIPTIONS = ((f"{ROOT}/+/+/state", 1), (f"{ROOT}/service/+", 1), (f"{ROOT}/+/+/cmd/result", 1))
+SUBSCRIPTIONS = tuple((f"{ROOT}/{topic}", 1) for topic in ("+/+/state", "+/+/turns", "service/+", "+/+/cmd/result"))
 
 
 class Feed:

@@ -6,9 +6,9 @@ from msgspec import UNSET, MsgspecError
 
 from api.stations import StationNow, read_station
 from ingest.clock import parse_rfc3339
-from ingest.codec import BadPayload, decode_notice, decode_state
+from ingest.codec import BadPayload, decode_notice, decode_state, decode_turns
 from ingest.comfort import Refuge, judge
-from ingest.messages import DeviceState, ServiceNotice
+from ingest.messages import DeviceState, ServiceNotice, Turns
 from ingest.topics import service_topic, split_topic
 
 
@@ -17,6 +17,7 @@ class Heard:
 
     def __init__(self) -> None:
         self.states: dict[str, DeviceState] = {}
+        self.turns: dict[str, Turns] = {}
         self.stations: dict[str, StationNow] = {}
         self.refuges: dict[str, Refuge] = {}
         self.refused = 0
@@ -31,6 +32,8 @@ class Heard:
                 self._take_notice(topic, payload)
             elif device[1] == "state":
                 return device[0] if self._take_state(device[0], payload) else None
+            elif device[1] == "turns":
+                return device[0] if self._take_turns(device[0], payload) else None
         except (BadPayload, MsgspecError, ValueError):
             self.refused += 1
         return None
@@ -48,6 +51,18 @@ class Heard:
             self._notices[topic] = decode_notice(payload)
         else:
             self._notices.pop(topic, None)
+
+    def _take_turns(self, name: str, payload: bytes) -> bool:
+        if not payload:
+            return self.turns.pop(name, None) is not None
+        said = decode_turns(payload)
+        for at in said.connectors:
+            for text in [one.from_ for one in at.next] + ([at.now.until] if at.now else []):
+                parse_rfc3339(text)
+        if name in self.turns and said.epoch < self.turns[name].epoch:
+            return False
+        self.turns[name] = said
+        return True
 
     def _take_state(self, name: str, payload: bytes) -> bool:
         if not payload:

@@ -22,6 +22,7 @@ from ingest.messages import (
     ServiceNotice,
     Status,
     Telemetry,
+    Turns,
 )
 from ingest.skew import LATEST_MS
 
@@ -38,6 +39,7 @@ _ack = msgspec.json.Decoder(Ack)
 _result = msgspec.json.Decoder(CommandResult)
 _state = msgspec.json.Decoder(DeviceState)
 _notice = msgspec.json.Decoder(ServiceNotice)
+_turns = msgspec.json.Decoder(Turns)
 
 encode = msgspec.json.encode
 """Any value of ingest.messages as the bytes that go on the bus."""
@@ -203,6 +205,10 @@ def decode_result(payload: bytes) -> CommandResult:
 
 def decode_state(payload: bytes) -> DeviceState:
     return _read(_state, payload)
+
+
+def decode_turns(payload: bytes) -> Turns:
+    return _read(_turns, payload)
 
 
 def decode_notice(payload: bytes) -> ServiceNotice:

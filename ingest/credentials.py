@@ -54,7 +54,7 @@ SERVICE_ACCESS = {
         ("+/+/ack", "+/+/state", "+/+/session", "+/+/status", "+/+/turns", "service/ingest"),
         ("+/+/telemetry", "+/+/status", "+/+/cmd/result", "+/+/state", "+/+/turns", "service/+"),
     ),
-    "api": Access(("+/+/cmd", "service/api"), (*READER_READS, "+/+/cmd/result")),
+    "api": Access(("+/+/cmd", "service/api"), (*READER_READS, "+/+/cmd/result", "+/+/turns")),
     "scheduler": Access(("+/+/cmd", "+/+/turns", "service/scheduler"), (*READER_READS, "+/+/cmd/result", "+/+/turns")),
 }
 """Ingest may publish `status` and `turns` only to clear them when a device leaves the inventory."""

@@ -104,6 +104,23 @@ class Street:
             name, {"kind": "pile", "connectors": [{"observed_at": now, "since": now} | c for c in connectors]}, fields
         )
 
+    def turns(self, name: str, *connectors: dict[str, Any], epoch: int = 1) -> None:
+        """`turns("jn-01/pile-1", kept(1, until_s=600), coming(2, from_s=900))`, seconds from now."""
+        at = {"v": 1, "ts": rfc3339(self.service_ms), "epoch": epoch}
+        said = [{"connector": one["connector"], "now": self._now(one), "next": self._next(one)} for one in connectors]
+        self.board.apply(f"lunchong/v1/{name}/turns", json.dumps(at | {"connectors": said}).encode())
+
+    def _now(self, one: dict[str, Any]) -> dict[str, str] | None:
+        if "until_s" not in one:
+            return None
+        until = rfc3339(self.service_ms + one["until_s"] * 1_000)
+        return {"turn": "t1", "call": "blue heron 4", "code_hash": one.get("code_hash", "ab" * 16), "until": until}
+
+    def _next(self, one: dict[str, Any]) -> list[dict[str, str]]:
+        if "from_s" not in one:
+            return []
+        return [{"call": "red robin 2", "from": rfc3339(self.service_ms + one["from_s"] * 1_000)}]
+
     def station(
         self, name: str = "st-01/station-1", *, fields: dict[str, Any] | None = None, **instruments: Any
     ) -> None:

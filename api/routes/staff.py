@@ -46,8 +46,6 @@ from ingest.store import StoreUnavailable
 
 router = APIRouter(prefix="/api/v1", tags=["staff"], dependencies=[Depends(staff)])
 
-BY_HAND_EPOCH = 0
-"""Below every scheduler's: a device that serves turns refuses commands given by hand."""
 ANSWER_WITHIN_S = 5.0
 MAX_POINTS = 5_000
 STEP = r"^[1-9]\d{0,4}[smh]?$"
@@ -151,25 +149,23 @@ async def command(ctx: Ctx, site: str, device: str, wish: CommandWish) -> Comman
     state = ctx.board.state(found.name)
     if state is None or not state.online:
         raise DeviceOffline(f"{found.name} is not connected.")
-    order = _command(wish)
+    order = _command(wish, ctx.board.epoch)
     result = await ctx.commands.send(found.name, order, ANSWER_WITHIN_S)
     if result is None:
         raise DeviceSilent(f"{found.name} did not answer command {order.id} within {ANSWER_WITHIN_S:.0f} s.")
     return CommandAnswer(id=result.id, result=result.result, reason=result.reason)
 
 
-def _command(wish: CommandWish) -> AnyCommand:
+def _command(wish: CommandWish, epoch: int) -> AnyCommand:
     new = token_hex(8)
     if isinstance(wish, SetLimitWish):
         return SetLimit(
-            v=1, id=new, epoch=BY_HAND_EPOCH, ttl_s=wish.ttl_s, connector=wish.connector,
+            v=1, id=new, epoch=epoch, ttl_s=wish.ttl_s, connector=wish.connector,
             limit_kw=wish.limit_kw, fallback_kw=wish.fallback_kw,
         )  # fmt: skip
     if isinstance(wish, ShowWish):
-        return Show(
-            v=1, id=new, epoch=BY_HAND_EPOCH, ttl_s=60, connector=wish.connector, text=wish.text, code=wish.code
-        )
-    return Stop(v=1, id=new, epoch=BY_HAND_EPOCH, ttl_s=60, connector=wish.connector, reason=wish.reason)
+        return Show(v=1, id=new, epoch=epoch, ttl_s=60, connector=wish.connector, text=wish.text, code=wish.code)
+    return Stop(v=1, id=new, epoch=epoch, ttl_s=60, connector=wish.connector, reason=wish.reason)
 
 
 def _accounts(ctx: ApiContext) -> dict[str, DeviceAccount]:

@@ -59,6 +59,46 @@ def test_a_connectors_status_is_the_first_that_holds(street, ask, said, expected
     assert status(ask) == expected
 
 
+def test_a_plug_is_reserved_while_a_turn_waits_for_its_car_and_a_quarter_of_an_hour_before_one_begins(street, ask):
+    street.pile("jn-01/pile-1", free(1), free(2))
+    street.turns("jn-01/pile-1", {"connector": 1, "until_s": 3_600}, {"connector": 2, "from_s": 1_200})
+    assert [status(ask, f"jn-01/pile-1/{no}") for no in (1, 2)] == ["RESERVED", "AVAILABLE"]
+    assert sites(ask("/api/v1/availability"))["jn-01"]["summary"]["reserved"] == 1
+    assert connector(ask, "jn-01/pile-1/1")["free_at"] == "2026-11-23T02:00:00.000Z"
+    street.passes(301)
+    street.pile("jn-01/pile-1", free(1), charging(2))
+    assert [status(ask, f"jn-01/pile-1/{no}") for no in (1, 2)] == ["RESERVED", "CHARGING"]
+    street.pile("jn-01/pile-1", free(1), free(2))
+    assert status(ask, "jn-01/pile-1/2") == "RESERVED"
+    street.turns("jn-01/pile-1", {"connector": 1}, {"connector": 2})
+    assert [status(ask, f"jn-01/pile-1/{no}") for no in (1, 2)] == ["AVAILABLE", "AVAILABLE"]
+
+
+def test_a_promise_comes_into_force_by_the_clock_alone(street, ask):
+    street.pile("jn-01/pile-1", free(1), interval_s=900)
+    street.turns("jn-01/pile-1", {"connector": 1, "from_s": 1_200})
+    street.passes(299)
+    assert status(ask) == "AVAILABLE"
+    street.passes(1)
+    assert status(ask) == "RESERVED"
+
+
+def test_a_car_without_a_turn_that_left_keeps_the_plug_from_nobody(street, ask):
+    street.pile("jn-01/pile-1", free(1))
+    street.turns("jn-01/pile-1", {"connector": 1, "until_s": 3_600, "code_hash": "-"})
+    assert (status(ask), connector(ask, "jn-01/pile-1/1")["free_at"]) == ("AVAILABLE", None)
+
+
+def test_an_older_leader_s_word_and_one_that_cannot_be_read_change_nothing(street, ask):
+    street.pile("jn-01/pile-1", free(1))
+    street.turns("jn-01/pile-1", {"connector": 1, "until_s": 3_600}, epoch=4)
+    street.turns("jn-01/pile-1", {"connector": 1}, epoch=3)
+    street.board.apply("lunchong/v1/jn-01/pile-1/turns", b'{"v":1,"connectors":[')
+    assert (status(ask), street.board.refused) == ("RESERVED", 1)
+    street.board.apply("lunchong/v1/jn-01/pile-1/turns", b"")
+    assert status(ask) == "AVAILABLE"
+
+
 def test_outside_its_opening_a_site_is_inoperative_even_while_a_car_charges(street, ask):
     street.pile("cjd-07/pile-1", charging(1))
     assert status(ask, "cjd-07/pile-1/1") == "INOPERATIVE"

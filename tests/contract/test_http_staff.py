@@ -155,6 +155,13 @@ def test_a_command_reaches_the_device_and_its_answer_comes_back(api, street, dev
     assert (command.epoch, command.limit_kw, command.id) == (0, 3.5, answer.json()["id"])
 
 
+def test_a_command_by_hand_is_given_under_the_epoch_that_the_piles_know(api, street, devices):
+    street.pile("jn-01/pile-1", free(1))
+    street.turns("jn-01/pile-2", {"connector": 1}, epoch=7)
+    api.post("/api/v1/devices/jn-01/pile-1/cmd", headers=STAFF, json={"type": "show", "text": "hello"})
+    assert devices.sent[0][1].epoch == 7
+
+
 @pytest.mark.parametrize(
     ("wish", "kind"),
     [({"type": "stop", "connector": 1, "reason": "fire drill"}, Stop), ({"type": "show", "text": "hello"}, Show)],
