@@ -128,7 +128,8 @@ class TurnsSide:
     def _tell(self) -> None:
         held = self.ledger.turns(states=HOLDING)
         sites = self._ground.sites().values()
-        self._line.tell(boards(sites, held, self._leader.epoch, self._clock.service_ms()))
+        if self._leader.leads(self._clock.mono_s()):  # a round may have been stopped for long, and others told since
+            self._line.tell(boards(sites, held, self._leader.epoch, self._clock.service_ms()))
 
     def _solve(self, problem: Problem) -> Plan:
         from scheduler.plan_solver import Limit, improved  # a second of imports, for the first who waits

@@ -15,7 +15,7 @@ from ingest.mqtt import Bus, Inbound, one_by_one
 from ingest.topics import ROOT, device_topic, service_topic, split_topic
 
 OFFLINE = (service_topic("scheduler"), encode(ServiceNotice(v=1, online=False)), 1, True)
-SUBSCRIPTIONS = ((f"{ROOT}/+/+/state", 1), (f"{ROOT}/service/ingest", 1))
+SUBSCRIPTIONS = tuple((f"{ROOT}/{topic}", 1) for topic in ("+/+/state", "+/+/turns", "service/ingest"))
 
 
 class Line:
@@ -74,7 +74,7 @@ class Line:
         self._bus.publish(service_topic("scheduler"), encode(self._notice()), 1, True)
 
     def tell(self, turns: Mapping[str, Turns]) -> int:
-        """Publish what changed of each device's `turns`, or all where the connection is new; how many were told.
+        """Publish what changed of each device's `turns`, or is not what stands there; how many were told.
 
         Of a device that is not among them any more the topic is cleared by ingest.
         """
@@ -101,7 +101,9 @@ class Line:
     def _on_message(self, message: Inbound) -> None:
         device = split_topic(message.topic)
         try:
-            if device is None:
+            if device is not None and device[1] == "turns":
+                self._told_by(device[0], message.payload)
+            elif device is None:
                 self._ingest_online = bool(message.payload) and decode_notice(message.payload).online
             elif not message.payload:
                 self._states.pop(device[0], None)
@@ -109,6 +111,13 @@ class Line:
                 self._newer(device[0], decode_state(message.payload))
         except (BadPayload, MsgspecError, ValueError):
             self.refused += 1
+
+    def _told_by(self, device: str, payload: bytes) -> None:
+        """What stands at a device's `turns`: where one that led before us spoke last, ours is to be said again."""
+        with self._lock:
+            ours = self._told.get(device)
+            if ours is not None and encode(ours) != payload:
+                del self._told[device]
 
     def _newer(self, device: str, state: DeviceState) -> None:
         before = self._states.get(device)

@@ -5,24 +5,25 @@ from __future__ import annotations
 import json
 import secrets
 import signal
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import UTC, datetime
 
 import pytest
+from msgspec.structs import replace
 
 from ingest.clock import rfc3339, to_ms
 from ingest.inventory import load
 from ingest.workdays import is_workday
 from lunchong.turns_side import Drawn, open_ledger
 from scheduler.boards import code_hash
-from scheduler.buckets import BUCKET_MS
+from scheduler.buckets import BUCKET_MS, Place, bucket_at
 from scheduler.desk import Desk, Wish
 from scheduler.ground import sites_of
 from scheduler.ledger import Household
 from scheduler.ledger_sql import SqlLedger
 from tests.brokers import until
 from tests.processes import Server
-from tests.talking import PILE, TELEMETRY, a_place, as_device, message, status
+from tests.talking import PILE, TELEMETRY, a_place, as_device, let_in, message, own_mosquitto, status
 
 TURNS = f"lunchong/v1/{PILE}/turns"
 ONE, TWO = f"{PILE}/1", f"{PILE}/2"
@@ -117,4 +118,82 @@ def test_a_car_that_comes_without_a_turn_is_seen_and_let_go(place):
         says(device, boot, 2, "available", "available")
         until(lambda: not ledger.turns(states=["active"]))
         assert ledger.turn(walk_in.id).state == "done"
+        assert not ledger.imbalance()
+
+
+# --- two schedulers --------------------------------------------------------------------------------------------------
+
+TAKEN_OVER_WITHIN_S = 10.0
+INVENTORY = "inventory.toml"
+
+
+class Two:
+    """Two `lunchong scheduler` on mosquitto and a ledger in PostgreSQL, and what the pile was told until now."""
+
+    def __init__(self, data, env, device):
+        self.data, self.env, self.device = data, env, device
+        self.first, self.second = self.start(), self.start()
+
+    def start(self):
+        return Server(self.data, env=self.env, command=("scheduler",), ready="ready-scheduler.json")
+
+    def told(self):
+        return [json.loads(one.payload) for one in self.device.heard if one.topic == TURNS]
+
+    def tells(self, epoch, *calls):
+        """Whether the last that the pile was told is under that epoch, and that these come next."""
+        said = self.told()[-1:]
+        comes = [one["call"] for board in said for at in board["connectors"] for one in at["next"]]
+        return bool(said) and (said[0]["epoch"], comes) == (epoch, [*calls])
+
+
+@pytest.fixture
+def two(tmp_path, postgres_url):
+    """The example's site, whose pile has not spoken: what is promised there is for tests to say."""
+    data = a_place(tmp_path / "data")
+    env = {
+        "LUNCHONG_STORE": "influxdb", "LUNCHONG_INFLUX_URL": "http://127.0.0.1:9", "LUNCHONG_INFLUX_TOKEN": "none",
+        "LUNCHONG_LEDGER_URL": postgres_url,
+    }  # fmt: skip
+    with own_mosquitto(tmp_path / "broker", data) as broker, let_in(Beside(data, broker.env), broker) as device:
+        device.subscribe(TURNS)
+        both = Two(data, {**env, **broker.env}, device)
+        try:
+            yield both
+        finally:
+            for one in (both.first, both.second):
+                with suppress(ProcessLookupError):
+                    one.process.send_signal(signal.SIGCONT)
+                with one:
+                    pass
+
+
+class Beside:
+    def __init__(self, data, env):
+        self.data, self.env = data, env
+
+
+def test_of_two_schedulers_one_leads_and_the_other_goes_on_where_it_ended(two, postgres_url):
+    until(lambda: two.tells(1))
+    with closing(open_ledger(postgres_url)) as ledger:
+        ledger.register(Household(id="h1", compound="k-elsewhere", dwelling="1-101"))
+        desk = Desk(ledger, Sites(load((two.data / INVENTORY).read_text())), Drawn(), is_workday)
+        _site, rules, version = desk.rules("gate-01")
+        ledger.adopt(replace(rules, guests=2, opening=()), after=version, by="test", now_ms=now_ms())
+        turn = desk.ask(wish(), now_ms())
+        place = Place(ONE, bucket_at(now_ms()) + 2, (7_000,) * 2)
+        desk.plan(turn.id, place, now_ms())
+        desk.offer(turn.id, place, now_ms())
+        desk.accept(turn.id, now_ms())
+        until(lambda: two.tells(1, turn.call))
+
+        two.first.process.send_signal(signal.SIGSTOP)
+        until(lambda: two.tells(2, turn.call), TAKEN_OVER_WITHIN_S)
+        two.first.process.send_signal(signal.SIGCONT)
+        desk.cancel(turn.id, now_ms())
+        until(lambda: two.tells(2))
+        assert [board["epoch"] for board in two.told()] == sorted(board["epoch"] for board in two.told())
+
+        two.second.process.send_signal(signal.SIGKILL)
+        until(lambda: two.tells(3), TAKEN_OVER_WITHIN_S)
         assert not ledger.imbalance()
