@@ -8,7 +8,7 @@ export PYTHON ?= python3
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lint bench bench-throughput bench-stream bench-replay bench-ingest bench-steady bench-store \
-  bench-race promises faults
+  bench-race bench-planner promises faults
 
 help:  ## print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,6 +60,9 @@ bench-store: setup  ## the store alone, InfluxDB and DuckDB: a month of 200 pile
 
 bench-race: setup  ## 100 000 attempts at the same buckets on SQLite and PostgreSQL each; is one ever promised twice?
 	@$(BIN)/python -m benchmarks.race $(ARGS)
+
+bench-planner: setup  ## plans of 100 seeded sites within a second each, beside CP-SAT's bound given a minute (up to 100 min)
+	@$(BIN)/python -m benchmarks.planner $(ARGS)
 
 promises: setup  ## 10 000 lives of residents, cars, clocks and committees: is a promise ever broken? (two minutes on two cores)
 	@export PROMISE_EXAMPLES=5000; for half in 1 2; do $(BIN)/pytest -q tests/integration/test_promises.py & halves+=" $$!"; done; \
