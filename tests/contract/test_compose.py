@@ -16,7 +16,7 @@ from lunchong import cli
 from lunchong.settings import PREFIX, Said, apart, read
 
 ROOT = Path(__file__).resolve().parents[2]
-OURS = ("init", "ingest", "api")
+OURS = ("init", "ingest", "api", "scheduler")
 FILE = ROOT / "docker-compose.yml"
 
 
@@ -84,7 +84,7 @@ def test_what_its_parts_name_of_one_another_is_there(compose):
     used = set()
     for service in services.values():
         assert set(service.get("depends_on", {})) <= set(services)
-        assert "healthcheck" in service or service["command"] == ["init"]
+        assert "healthcheck" in service or service["command"][0] in ("init", "scheduler")
         for needed, how in service.get("depends_on", {}).items():
             assert how["condition"] != "service_healthy" or "healthcheck" in services[needed]
         for volume in service["volumes"]:
@@ -99,10 +99,10 @@ def test_what_its_parts_name_of_one_another_is_there(compose):
     assert f"include_dir {acl}" in (ROOT / "deploy/mosquitto" / Path(config).name).read_text(encoding="utf-8")
 
 
-def test_only_postgresql_needs_its_password(compose):
+def test_only_what_keeps_the_ledger_needs_its_password(compose):
     needing = {name for name, service in compose["services"].items() if "LEDGER_PASSWORD" in str(service)}
-    assert needing == {"postgresql"}
-    assert compose["services"]["postgresql"]["profiles"] == ["ledger"]
+    assert needing == {"postgresql", "scheduler"}
+    assert all(compose["services"][name]["profiles"] == ["ledger"] for name in needing)
 
 
 def test_nothing_is_served_beyond_this_machine_unasked(compose):
