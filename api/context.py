@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 from api.board import Board, Now, Picture
 from api.ports import Commands, IngestView, TroubleBook
+from api.turns import Turns
 from ingest.assets import Inventory
 from ingest.store import TelemetryStore
 
@@ -19,7 +20,8 @@ SHANGHAI = ZoneInfo("Asia/Shanghai")
 class ApiContext:
     """Clocks are functions: `service_ms` in milliseconds since 1970, `mono_s` for technical time-outs.
 
-    `ingest` is None where nothing tells of it, `commands` where nothing may be sent to devices.
+    `ingest` is None where nothing tells of it, `commands` where nothing may be sent to devices, `turns` where
+    none are given.
     `trusted_proxies` are addresses or networks whose X-Forwarded-For is believed.
     """
 
@@ -33,6 +35,7 @@ class ApiContext:
     speed: Callable[[], float] = lambda: 1.0
     ingest: IngestView | None = None
     commands: Commands | None = None
+    turns: Turns | None = None
     trusted_proxies: Sequence[str] = ()
     zone: tzinfo = SHANGHAI
     version: str = "0"

@@ -105,6 +105,36 @@ class UnknownTrouble(Problem):
     slug, title, status = "unknown-trouble", "No such trouble", 404
 
 
+class UnknownTurn(Problem):
+    """Nobody asked for a turn of that id."""
+
+    slug, title, status = "unknown-turn", "No such turn", 404
+
+
+class UnknownHousehold(Problem):
+    """No household of that id is registered. PUT /api/v1/households/{id} registers one."""
+
+    slug, title, status = "unknown-household", "No such household", 404
+
+
+class DwellingIsTaken(Problem):
+    """Another household is registered in that dwelling, and one dwelling is one household."""
+
+    slug, title, status = "dwelling-taken", "The dwelling has a household", 409
+
+
+class NotNow(Problem):
+    """The turn's state does not allow that now: the offer's time is over, say, or the turn has ended."""
+
+    slug, title, status = "not-now", "Not possible now", 409
+
+
+class RefusedByRule(Problem):
+    """A rule of the site refuses the wish; `detail` says which. The wish is kept as a turn in state `rejected`."""
+
+    slug, title, status = "refused-by-rule", "A rule refuses it", 422
+
+
 class Unauthorized(Problem):
     """This is for staff. Send `Authorization: Bearer` with the token of the file admin-token in the data folder."""
 

@@ -14,6 +14,7 @@ from api.board import Board
 from api.feed import Feed
 from api.ports import IngestView
 from api.trouble import SqliteTroubleBook
+from api.turns import Turns
 from ingest.enrolments import ServiceKey
 from ingest.messages import ServiceNotice
 from ingest.store import TelemetryStore
@@ -56,7 +57,9 @@ class HttpSide:
         self._ending.callback(self._feed.stop)
         return self._feed
 
-    def application(self, *, store: TelemetryStore, clock: LiveClock, ingest: IngestView) -> FastAPI:
+    def application(
+        self, *, store: TelemetryStore, clock: LiveClock, ingest: IngestView, turns: Turns | None = None
+    ) -> FastAPI:
         from api.app import ApiContext, create_app  # a second of imports, in which devices are acknowledged already
 
         book = SqliteTroubleBook(self._folder.path / "trouble.db")
@@ -73,6 +76,7 @@ class HttpSide:
                 speed=lambda: clock.speed,
                 ingest=ingest,
                 commands=self._feed,
+                turns=turns,
                 trusted_proxies=self._settings.trusted_proxies,
                 zone=ZoneInfo(self._settings.timezone),
                 version=version("lunchong"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from contextlib import ExitStack
+from typing import TYPE_CHECKING
 
 from ingest.assets import Inventory
 from ingest.messages import Condition
@@ -16,8 +17,10 @@ from lunchong.jobs import Jobs
 from lunchong.process import Process
 from lunchong.settings import Settings
 from lunchong.timing import BY_THE_WALL, Timing
-from lunchong.turns_side import TurnsSide
 from lunchong.web import Web, office_app
+
+if TYPE_CHECKING:
+    from lunchong.turns_side import TurnsSide
 
 
 class Installation(Process):
@@ -41,7 +44,8 @@ class Installation(Process):
         self.broker = facts.gate.broker
         http.hear(facts.gate.url, facts.gate.keys["api"], facts.gate.trust())
         self.turns = self._start_turns(ending, jobs)
-        app = http.application(store=facts.store, clock=facts.clock, ingest=facts.worker)
+        given = self.turns.given() if self.turns else None
+        app = http.application(store=facts.store, clock=facts.clock, ingest=facts.worker, turns=given)
         ending.callback(self.folder.forget, SOCKET)
         office = (office_app(facts.desk), bound_socket(self.folder.path))
         web = Web([(app, http.line), office], self._http_ended.set)
@@ -73,6 +77,8 @@ class Installation(Process):
         """Nothing is promised where service time follows messages of another time."""
         if self._timing.messages:
             return None
+        from lunchong.turns_side import TurnsSide  # a second of imports, in which devices are acknowledged already
+
         facts, settings = self._facts, self.settings
         turns = TurnsSide(settings.ledger_url, self.in_use, facts.clock, settings.timezone, ending)
         turns.start(facts.gate.url, facts.gate.keys["scheduler"], facts.gate.trust(), ending, jobs)

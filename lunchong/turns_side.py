@@ -10,6 +10,7 @@ from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from api.turns import Turns
 from ingest.assets import Inventory
 from ingest.clock import rfc3339
 from ingest.enrolments import ServiceKey
@@ -113,6 +114,10 @@ class TurnsSide:
         wrong = adopt_initial_rules(self.ledger, inventory, self._timezone, self._clock.service_ms())
         for site, why in wrong.items():
             log.warning("nobody can ask for turns at %s yet: %s", site, why)
+
+    def given(self) -> Turns:
+        """For whoever shows turns, and takes wishes."""
+        return Turns(self.desk, self.planning.decision, self._timezone)
 
     def _round(self) -> None:
         try:

@@ -7,7 +7,7 @@ faster the ledger says `Moved`, and the desk reads and decides again. What leave
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -18,7 +18,7 @@ from scheduler.buckets import BUCKET_MS, Place, bucket_at
 from scheduler.ledger import NO_LIMITS, Change, Known, Ledger, Limits, Moved, OverLimit, Taken, TooMany
 from scheduler.postings import notice
 from scheduler.quiet import QuietHours
-from scheduler.rules import NIGHT, Asked, IsWorkday, RuleSet, pool_of, quota, refusal
+from scheduler.rules import NIGHT, Asked, IsWorkday, Refusal, Rule, RuleSet, pool_of, quota, refusal
 from scheduler.standing import Delivery, need_kwh
 from scheduler.turns import Turn
 
@@ -204,6 +204,19 @@ class Desk:
         if found is None:
             raise UnknownTurn(f"there is no turn {turn_id}")
         return found
+
+    def refusal(self, turn: Turn) -> Refusal | None:
+        """The rule that a rejected turn broke, with what would have to be otherwise; None of any other turn."""
+        household = self.ledger.household(turn.household or "")
+        adopted = self.ledger.rules(turn.site, turn.rules)
+        if turn.refused_by is None or household is None or adopted is None:
+            return None
+        asked = Asked(
+            compound=household.compound, energy_kwh=turn.energy_kwh, max_w=turn.max_w,
+            earliest_ms=turn.earliest_ms, depart_by_ms=turn.depart_by_ms,
+        )  # fmt: skip
+        again = refusal(asked, adopted.rules, turn.requested_ms, self._is_workday)
+        return again if again is not None else Refusal(cast("Rule", turn.refused_by))
 
     def rules(self, site_id: str) -> tuple[SiteFacts, RuleSet, int]:
         """A site with the rules in force and their version. Raises UnknownSite."""

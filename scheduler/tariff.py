@@ -6,6 +6,7 @@ from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from ingest.clock import from_ms
+from scheduler.buckets import BUCKET_MS, Place
 
 
 class Band(NamedTuple):
@@ -27,3 +28,12 @@ def fen_kwh(at_ms: int, zone: ZoneInfo, bands: tuple[Band, ...] = SHANGHAI_RESID
         if start <= hour < end or (end < start and (hour >= start or hour < end)):
             return fen
     raise ValueError(f"the tariff has no price for {hour}:00")
+
+
+def cost_yuan(place: Place, energy_kwh: float, timezone: str) -> float:
+    """What so much energy costs that is charged in a place, each bucket with its share of the place's power."""
+    zone, all_w = ZoneInfo(timezone), sum(place.watts)
+    fen = sum(
+        watts * fen_kwh(bucket * BUCKET_MS, zone) for bucket, watts in zip(place.buckets, place.watts, strict=True)
+    )
+    return energy_kwh * fen / all_w / 100 if all_w else 0.0

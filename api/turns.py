@@ -1,0 +1,73 @@
+"""Floor 2 · A turn as people are shown it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from api.schemas import Text
+from api.schemas_turns import Cost, ReasonAnswer, StartAnswer, TurnAnswer
+from ingest.clock import rfc3339
+from scheduler.desk import Desk
+from scheduler.explain import Decision, explain, refused
+from scheduler.sentences import Sentence
+from scheduler.tariff import cost_yuan
+from scheduler.turns import Turn
+
+
+@dataclass(frozen=True)
+class Turns:
+    """Where turns are asked for. `decision` is why one that waits stands where it does, where this process knows it."""
+
+    desk: Desk
+    decision: Callable[[Turn], Decision | None]
+    timezone: str
+
+    def answer(self, turn: Turn) -> TurnAnswer:
+        place, decision = turn.place, self.decision(turn)
+        start = rfc3339(place.start_ms) if place else None
+        return TurnAnswer(
+            id=turn.id,
+            site=turn.site,
+            connector=place.connector if place else None,
+            household=turn.household,
+            vehicle=turn.vehicle,
+            state=turn.state,
+            kind=turn.kind,
+            mode=turn.mode,
+            requested_at=rfc3339(turn.requested_ms),
+            start=StartAnswer(p50=start, p90=start) if start else None,
+            end=rfc3339(place.end_ms) if place else None,
+            energy_kwh=round(turn.energy_kwh, 3),
+            cost=self._cost(turn),
+            call=turn.call,
+            code=turn.code if turn.state in ("offered", "reserved", "active") else None,
+            offer_expires_at=rfc3339(turn.due_ms) if turn.state == "offered" and turn.due_ms else None,
+            delayed=turn.delayed_ms is not None,
+            moved=turn.moved_from is not None,
+            rank=decision.rank if decision and turn.state in ("requested", "queued", "offered") else None,
+            reasons=self.reasons(turn),
+        )
+
+    def reasons(self, turn: Turn) -> list[ReasonAnswer]:
+        """Why it stands where it does, or which rule refused it."""
+        refusal = self.desk.refusal(turn)
+        decision = self.decision(turn)
+        said = [refused(refusal)] if refusal else explain(turn, decision) if decision else []
+        return [self.told(one) for one in said]
+
+    def told(self, sentence: Sentence) -> ReasonAnswer:
+        zh, en = (sentence.text(language, self.timezone) for language in ("zh", "en"))
+        return ReasonAnswer(code=sentence.code, text=Text(zh=zh, en=en))
+
+    def _cost(self, turn: Turn) -> Cost | None:
+        """By the tariff of the hours that its place has; nothing where it has none."""
+        adopted = self.desk.ledger.rules(turn.site, turn.rules)
+        if turn.place is None or adopted is None:
+            return None
+        service = turn.energy_kwh * adopted.rules.service_fee_yuan_kwh
+        return Cost(
+            energy=round(cost_yuan(turn.place, turn.energy_kwh, self.timezone), 2),
+            service=round(service, 2),
+            currency="CNY",
+        )
