@@ -34,6 +34,8 @@ class PlugNow(NamedTuple):
 
 
 SILENT = PlugNow(trouble="silent")
+TO_PLUG_IN_MS = 5 * 60_000
+"""Who comes into a bay has so long to plug in before it counts as somebody else's car."""
 
 
 class Heard(NamedTuple):
@@ -52,6 +54,9 @@ class Ground:
         self._read: Inventory | None = None
         self._sites: dict[str, SiteFacts] = {}
         self.plugs: dict[str, PlugNow] = {}
+        self._bay_taken_ms: dict[str, int] = {}
+        """Since when a car stands at a plug and is not plugged, as far as was looked."""
+        self._now_ms = 0
 
     def look(self, now_ms: int) -> None:
         sites = self.sites()
@@ -63,6 +68,9 @@ class Ground:
             for site in sites.values()
             for one in site.connectors
         }
+        self._now_ms = now_ms
+        taken = [name for name, plug in self.plugs.items() if plug.bay_taken and plug.plugged is False]
+        self._bay_taken_ms = {name: self._bay_taken_ms.get(name, now_ms) for name in taken}
 
     def sites(self) -> dict[str, SiteFacts]:
         """Those where anything is charged, by id."""
@@ -78,6 +86,12 @@ class Ground:
         """Whether somebody who comes could plug in: no car is there, it works, and it can be reached."""
         plug = self.plugs.get(connector, SILENT)
         return plug.plugged is False and plug.trouble is None and not plug.bay_taken
+
+    def blocked(self, connector: str) -> bool:
+        """Whether who is awaited there could not plug in. A car that has just come into the bay may be the very one."""
+        plug = self.plugs.get(connector, SILENT)
+        since_ms = self._bay_taken_ms.get(connector, self._now_ms)
+        return plug.plugged is not False or plug.trouble is not None or self._now_ms - since_ms >= TO_PLUG_IN_MS
 
     def _plug(self, connector: str, state: DeviceState | None, now_ms: int) -> PlugNow:
         number = int(connector.rpartition("/")[2])

@@ -24,6 +24,9 @@ class Plugs(Protocol):
     def free(self, connector: str) -> bool:
         """Whether somebody who comes could plug in: no car is there, it works, and it can be reached."""
 
+    def blocked(self, connector: str) -> bool:
+        """Whether who is awaited there could not plug in. A car that has just come into the bay may be the very one."""
+
 
 class Watch:
     """Used by who leads alone. `now_ms` is service time."""
@@ -36,7 +39,7 @@ class Watch:
         for turn in self._ledger.turns(states=["active"]):
             self._stays(turn, now_ms)
         for turn in self._ledger.turns(states=["reserved"]):
-            if turn.place is not None and turn.place.start_ms <= now_ms and not self._plugs.free(turn.place.connector):
+            if turn.place is not None and turn.place.start_ms <= now_ms and self._plugs.blocked(turn.place.connector):
                 self._elsewhere(turn, now_ms, "BLOCKED")
         while over := self._ledger.due(now_ms, AT_A_TIME):
             for turn in over:

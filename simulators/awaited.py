@@ -33,20 +33,18 @@ class Awaited:
 
     def __init__(self) -> None:
         self._said: dict[Place, TurnsAt] = {}
-        self._seen: set[Call] = set()
+        self._seen: set[tuple[str, Place]] = set()
 
     def told(self, pile: str, payload: bytes) -> list[Call]:
         """Take what was said to a pile; the calls that are new there."""
         try:
             said = {(pile, at.connector): at for at in _decoder.decode(payload).connectors}
-            calls = {
-                Call(one.call, place, parse_rfc3339(one.from_)) for place, at in said.items() for one in at.next[:1]
-            }
+            calls = [call for place, at in said.items() for call in _calls(place, at)]
         except (msgspec.MsgspecError, ValueError):
             return []
         self._said |= said
-        new = sorted(calls - self._seen)
-        self._seen |= calls
+        new = [call for call in calls if (call.name, call.place) not in self._seen]
+        self._seen |= {(call.name, call.place) for call in calls}
         return new
 
     def gives_turns(self, place: Place) -> bool:
@@ -73,3 +71,11 @@ class Awaited:
             return True
         begins_ms = parse_rfc3339(at.next[0].from_) if at.next else None
         return begins_ms is not None and begins_ms - stay_ms < now_ms < begins_ms + LASTS_MS
+
+
+def _calls(place: Place, at: TurnsAt) -> list[Call]:
+    """Who comes next, and who is awaited now, as somebody is who was moved there."""
+    found = [Call(one.call, place, parse_rfc3339(one.from_)) for one in at.next[:1]]
+    if at.now is not None and at.now.code_hash != NO_CODE:
+        found.append(Call(at.now.call, place, 0))
+    return found

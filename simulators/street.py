@@ -102,7 +102,7 @@ class Street:
         self.heard(name, now_ms)
         for call in self._awaited.told(name, payload) if name in self.piles else ():
             if on_its_way := way(f"{call.name}/{call.from_ms}", self._seed):
-                self._later(max(now_ms, call.from_ms + on_its_way.after_ms), partial(self._come, call, on_its_way))
+                self._later(max(now_ms, call.from_ms) + on_its_way.after_ms, partial(self._come, call, on_its_way))
 
     def obey(self, name: str, payload: bytes, now_ms: int) -> CommandResult | None:
         """A device's answer to a command; None where the command had not even an id. Stations take none but `show`."""

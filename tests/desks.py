@@ -60,6 +60,9 @@ class World:
     def free(self, connector: str) -> bool:
         return self.at[connector] is None
 
+    def blocked(self, connector: str) -> bool:
+        return not self.free(connector)
+
     def wish(self, household: str = "h1", hours: float = 6, **said: object) -> Wish:
         usual = {
             "site": SITE, "household": household, "vehicle": f"car of {household}", "energy_kwh": 7.0, "max_w": 7_000,

@@ -87,6 +87,12 @@ def test_who_was_moved_comes_where_the_turn_is_now(awaited):
     assert (awaited.is_next(was), awaited.is_next(now)) == (False, True)
 
 
+def test_who_was_moved_to_a_plug_whose_turn_has_begun_may_come_at_once(awaited):
+    awaited.told(PILE, encode(board(at(0))))
+    [now] = awaited.told(PILE, encode(board(replace(at(0), place=at(0, connector=2).place))))
+    assert (now.place, awaited.until_ms(now)) == ((PILE, 2), NINE_MS + HOUR_MS)
+
+
 @pytest.mark.parametrize(("from_now", "stay", "kept"), [(4, 3, False), (4, 5, True), (0, 1, True)])
 def test_who_comes_without_a_turn_leaves_alone_what_is_another_s_before_it_leaves(awaited, from_now, stay, kept):
     awaited.told(PILE, encode(board(at(from_now))))

@@ -137,6 +137,33 @@ def test_who_was_promised_a_plug_that_breaks_is_moved():
     assert street.turn(turn).place.connector != was
 
 
+def test_a_car_that_comes_into_the_bay_and_is_not_plugged_at_once_is_who_was_awaited():
+    street = Neighbourhood()
+    turn = street.asks()
+    street.later(1)
+    street.desk.accept(turn, street.now_ms)
+    place = street.turn(turn).place
+    street.later(18)
+    street.says(place.connector, "available", bay_occupied=True)
+    street.later(2)
+    street.says(place.connector, "preparing", kwh=0.0, bay_occupied=True)
+    street.later(1)
+    assert (street.turn(turn).state, street.turn(turn).place) == ("active", place)
+
+
+def test_a_car_that_stands_in_the_bay_and_is_never_plugged_is_somebody_else_s():
+    street = Neighbourhood()
+    turn = street.asks()
+    street.later(1)
+    street.desk.accept(turn, street.now_ms)
+    place = street.turn(turn).place
+    street.says(place.connector, "available", bay_occupied=True)
+    street.later(18)
+    moved = street.turn(turn)
+    assert (moved.state, moved.moved_from) == ("reserved", place.connector)
+    assert moved.place.connector != place.connector
+
+
 def test_a_car_that_stays_for_days_has_one_turn():
     street = Neighbourhood(piles=1)
     street.says(ONE, "charging", kwh=1.0)

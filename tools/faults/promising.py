@@ -61,6 +61,9 @@ class Ground:
     def free(self, connector: str) -> bool:
         return connector not in self.taken
 
+    def blocked(self, connector: str) -> bool:
+        return not self.free(connector)
+
     def turn_id(self) -> str:
         return f"{self._facts.id}-{os.urandom(4).hex()}"
 
