@@ -8,11 +8,23 @@ from typing import NamedTuple
 from tests.influx import MISSING, influxd_program
 from tests.postgres import MISSING as NO_POSTGRES
 from tests.postgres import postgresql_folder
-from tools.faults import answers, clocks, disks, intruders, kills, networks, outages, payloads, promises, spool_cuts
+from tools.faults import (
+    answers,
+    clocks,
+    disks,
+    intruders,
+    kills,
+    ledger_away,
+    networks,
+    outages,
+    payloads,
+    promises,
+    spool_cuts,
+)
 from tools.faults.mosquitto import mosquitto_program
 from tools.faults.outcome import Asked, On, Outcome
 
-FULL_DISK, PROMISES = 9, 15
+FULL_DISK, PROMISES, LEDGER = 9, 15, 18
 BOTH: tuple[On, ...] = ("embedded", "production")
 INFLUXDB: tuple[On, ...] = ("production",)
 PARTS: dict[On, str] = {"embedded": "NATS + DuckDB", "production": "mosquitto + InfluxDB"}
@@ -40,13 +52,14 @@ ROWS = {
     14: Row("messages out of order, from yesterday, from a backlog, from wrong clocks", clocks.wrong_times, BOTH),
     PROMISES: Row("the scheduler killed at every step of a promise", promises.killed_at_every_step, BOTH),
     17: Row("the InfluxDB token revoked, then given back", outages.token_revoked, INFLUXDB),
+    LEDGER: Row("the ledger's database away", ledger_away.ledger_away, INFLUXDB),
     19: Row("other people's credentials, topics and messages", intruders.intruders, BOTH),
 }
 
 
 def missing(number: int, on: On) -> str | None:
     """What this row lacks on this machine, and how it comes there."""
-    if number == PROMISES:
+    if number in (PROMISES, LEDGER):
         return NO_POSTGRES if on == "production" and postgresql_folder() is None else None
     lacks = [disks.lacks()] if number == FULL_DISK else []
     if on == "production":
