@@ -8,11 +8,14 @@ import signal
 import socket
 import sys
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from benchmarks.line import Line
+from lunchong.turns_side import open_ledger
+from scheduler.ledger import Ledger
+from scheduler.turns import HOLDING, Turn
 from simulators.scenarios.neighbourhood import neighbourhood
 from tools.faults.count import counted
 from tools.faults.load import PATIENCE_S, end_of_load, loaded, place_for
@@ -104,7 +107,6 @@ def all_in_one_killed(asked: Asked) -> Outcome:
             street.wait_for_acks(PATIENCE_S, before)
             outcome.recovered(time.monotonic() - server.began_s, PATIENCE_S)
         end_of_load(outcome, stage, server, street)
-    outcome.figures["turns"] = "none yet: there is no scheduler"
     street_of_demo = neighbourhood(piles=piles, stations=stations, seed=asked.seed)
     with Stage(street_of_demo, asked.on, brings_broker=True) as stage:
         _demo_killed(outcome, stage, asked.pick(15.0, 4.0))
@@ -200,9 +202,23 @@ def _demo_killed(outcome: Outcome, stage: Stage, after_s: float) -> None:
     demo.kill()
     demo.wait()
     _children_are_gone(outcome, children, ready["mqtt"], ready["http"])
-    server = stage.serve()
-    server.finish()
+    with closing(open_ledger(f"sqlite:///{stage.data / 'ledger.db'}")) as ledger:
+        promised = ledger.turns(states=HOLDING)
+        server = stage.serve()
+        server.finish()
+        _as_promised(outcome, ledger, promised)
     counted(outcome, stage, street)
+
+
+def _as_promised(outcome: Outcome, ledger: Ledger, promised: list[Turn]) -> None:
+    """Each turn that held a place does so still, or went on from there; and the books follow from the turns."""
+    now = {turn.id: turn for turn in ledger.turns()}
+    forgotten = [
+        turn for turn in promised if turn.id not in now or (now[turn.id] != turn and now[turn.id].rev <= turn.rev)
+    ]
+    outcome.figures |= {"turns_held": len(promised), "turns_forgotten": len(forgotten)}
+    outcome.must(not forgotten, f"{len(forgotten)} turns are not as they were promised")
+    outcome.must(not ledger.imbalance(), "the ledger's books do not follow from its turns")
 
 
 class _StreetOfDemo(Street):

@@ -20,7 +20,7 @@ from tests.postgres import Postgres
 from tools.faults.outcome import Asked, NotInTime, On, Outcome
 from tools.faults.promising import Life
 
-EVERY_SHORT = 31
+EVERY_SHORT = 61
 """The short form strikes at each so many points."""
 STORY = {"first": "done", "waits": "no_show", "goes": "cancelled"}
 
