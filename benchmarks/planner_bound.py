@@ -1,13 +1,15 @@
-"""What no plan of a site can be worth more than: CP-SAT's bound on the whole problem, with nothing left out that helps.
+"""What no plan of a site can be worth more than: the lesser of a bound by prices and CP-SAT's on the whole problem.
 
-The model is the checker's (`scheduler.plan.faults`) and the value's (`scheduler.plan.value`), with all starts of all
-requests. Four things are left freer than they are, so that the bound can only be too high: plugs of a kind are
-counted, not told apart; power below what a plug can hold is allowed; a flexible car pays the cheapest tariff of its
-window; and who comes back to its published hour at another plug of the kind counts as staying.
+Prices are in `scheduler.plan_prices`. CP-SAT's model is the checker's (`scheduler.plan.faults`) and the value's
+(`scheduler.plan.value`), with all starts of all requests. Four things are left freer than they are, so that the bound
+can only be too high: plugs of a kind are counted, not told apart; power below what a plug can hold is allowed; a
+flexible car pays the cheapest tariff of its window; and who comes back to its published hour at another plug of the
+kind counts as staying.
 """
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from collections.abc import Iterable
 from math import ceil, inf
@@ -18,11 +20,18 @@ from ortools.sat.python.cp_model import IntVar, LinearExpr
 
 from scheduler.buckets import Place
 from scheduler.plan import BUCKETS_PER_HOUR, POINT_FEN, SERVED, Plug, Problem, Request, fitting, full_w, shortest, worth
+from scheduler.plan_prices import Priced
 from scheduler.plan_room import Room, Site, runs
+
+CLOSE = 1e-4
+"""What is as near as that to a bound is called the best."""
 
 
 class Bound(Struct, frozen=True):
+    """`best` is what CP-SAT found in its model; where that is more than a plan's worth, the plan is at fault."""
+
     points: float
+    by_prices: float
     best: float
     proven: bool
     took_s: float
@@ -156,16 +165,31 @@ class _Model:
 
 
 def bound(problem: Problem, limit_s: float, log: bool = False, level: int = 2) -> Bound:
-    """The bound after so many seconds with one worker, or as soon as it is proven."""
+    """The lesser of two bounds, after so many seconds with one worker, or as soon as it is proven.
+
+    Prices may take half of the time, but are good after a few seconds; CP-SAT, which knows that nobody is served by
+    halves, has the rest. CP-SAT's is lower where few ask, and that by prices where many do.
+    """
+    began_s = time.perf_counter()
+    priced = Priced(problem)
+    priced.better(lambda: time.perf_counter() - began_s > limit_s / 2)
+    by_cp_sat = _by_cp_sat(problem, limit_s - (time.perf_counter() - began_s), log, level)
+    points = min(priced.points, by_cp_sat.points)
+    proven = by_cp_sat.best >= points * (1 - CLOSE)
+    return Bound(points, priced.points, by_cp_sat.best, proven, time.perf_counter() - began_s)
+
+
+def _by_cp_sat(problem: Problem, limit_s: float, log: bool, level: int) -> Bound:
     solver = cp_model.CpSolver()
     solver.parameters.num_workers = 1
-    solver.parameters.max_time_in_seconds = limit_s
+    solver.parameters.max_time_in_seconds = max(limit_s, 0.01)
     solver.parameters.log_search_progress = log
     solver.parameters.linearization_level = level
-    solver.parameters.relative_gap_limit = 1e-4
+    solver.parameters.relative_gap_limit = CLOSE
     status = solver.solve(_Model(problem).model)
     found = solver.objective_value if status in (cp_model.OPTIMAL, cp_model.FEASIBLE) else -inf
-    return Bound(solver.best_objective_bound, found, status == cp_model.OPTIMAL, solver.wall_time)
+    points = solver.best_objective_bound or inf  # 0 where there was no time
+    return Bound(points, inf, found, status == cp_model.OPTIMAL, solver.wall_time)
 
 
 def _kind(plug: Plug) -> tuple[str, int, int]:

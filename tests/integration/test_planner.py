@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from benchmarks.planner import planned
+from benchmarks.planner import by, planned
 from benchmarks.planner_bound import bound
 from benchmarks.planner_cases import case
 from scheduler.plan import value
@@ -26,13 +26,30 @@ def test_a_bound_is_never_below_what_a_plan_is_worth(seed):
     assert most.best <= most.points * (1 + 1e-9)
 
 
-def test_a_plan_within_its_limit_is_at_least_the_greedy_one():
-    found = planned(0, 0.3, 1.0)
-    assert found.greedy_ratio <= found.ratio <= 1.0
+@pytest.mark.parametrize("seed", [0, 3])
+def test_a_plan_within_its_limit_is_at_least_the_greedy_one_and_no_more_than_its_bound(seed):
+    found = planned(seed, 0.3, 1.0)
+    assert 0 < found.greedy_ratio <= found.ratio <= 1.0
+
+
+def test_what_cp_sat_finds_to_the_end_is_no_more_than_prices_allow():
+    most = bound(case(0, plugs=4, requests=20), 10.0)
+    assert most.proven
+    assert most.best <= most.points <= most.by_prices
+
+
+def test_a_bound_has_no_more_time_than_it_is_given_and_is_still_a_bound():
+    problem = case(10)
+    assert value(problem, greedy(problem)) <= bound(problem, 0.02).points < float("inf")
+
+
+def test_a_plan_that_serves_nobody_is_the_best_where_nobody_can_be_served():
+    assert by(0.0, 0.0) == 1.0
+    assert by(1.0, 4.0) == 0.25
 
 
 def test_the_command_prints_its_figures_as_one_line_of_json():
-    command = [sys.executable, "-m", "benchmarks.planner", "--cases", "1", "--limit-s", "0.2", "--bound-s", "1"]
+    command = [sys.executable, "-m", "benchmarks.planner", "--cases", "2", "--limit-s", "0.2", "--bound-s", "2"]
     run = subprocess.run(
         [*command, "--sites", "4", "--requests", "30"],
         cwd=ROOT,
@@ -42,6 +59,10 @@ def test_the_command_prints_its_figures_as_one_line_of_json():
         check=True,
     )
     figures = json.loads(run.stdout.splitlines()[-1])
-    assert (figures["cases"], figures["sites"]) == (1, 4)
-    assert figures["greedy_ratio_min"] <= figures["ratio_min"] <= 1.0
+    assert set(figures) == {
+        "cases", "limit_s", "bound_s", "bounds_proven", "ratio_min", "ratio_median", "greedy_ratio_min",
+        "greedy_ratio_median", "cp_sat_found_more", "longest_s", "sites", "site_limit_s", "thousand_sites_s",
+    }  # fmt: skip
+    assert (figures["cases"], figures["sites"]) == (2, 4)
+    assert figures["greedy_ratio_min"] <= figures["ratio_min"] <= figures["ratio_median"] <= 1.0
     assert figures["thousand_sites_s"] > 0
