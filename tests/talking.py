@@ -143,7 +143,7 @@ def let_in(server: Server, broker: OwnMosquitto) -> Iterator[Client]:
     broker.read_again()
 
     def known():
-        with suppress(Refused), Client(key["url"], key["username"], password=key["password"]):
+        with suppress(Refused, ConnectionRefusedError), Client(key["url"], key["username"], password=key["password"]):
             return True
         return False
 
