@@ -104,6 +104,7 @@ class OwnMosquitto:
         config = self._folder / "mosquitto.conf"
         config.write_text(f"listener {self._port} 127.0.0.1\n{as_user}include_dir {self._folder / 'acl'}\n")
         self._run([mosquitto_program(), "-c", str(config)])
+        until(self.answers)
 
     def start_watched(self) -> None:
         """As docker-compose.yml starts it: it is told of new files by a script beside it."""
@@ -113,6 +114,16 @@ class OwnMosquitto:
     def _run(self, command: list[str]) -> None:
         path = f"{Path(mosquitto_program()).parent}:{os.environ['PATH']}"
         self._process = subprocess.Popen(tied(command), env={**os.environ, "PATH": path}, stderr=subprocess.DEVNULL)
+
+    def answers(self) -> bool:
+        """Whether it is up: before it answers, the signal by which it is told to read again would end it."""
+        try:
+            with Client(self.url, "nobody", password="none"):
+                return True
+        except Refused:
+            return True
+        except ConnectionRefusedError:
+            return False
 
     def read_again(self) -> None:
         """As its operator tells it after an enrolment."""
@@ -143,7 +154,7 @@ def let_in(server: Server, broker: OwnMosquitto) -> Iterator[Client]:
     broker.read_again()
 
     def known():
-        with suppress(Refused, ConnectionRefusedError), Client(key["url"], key["username"], password=key["password"]):
+        with suppress(Refused), Client(key["url"], key["username"], password=key["password"]):
             return True
         return False
 
