@@ -11,16 +11,12 @@ from msgspec import UNSET, UnsetType
 from api.schemas import ConnectorAnswer, OcpiStatus, Summary, WaitMin
 from ingest.assets import ConnectorSpec
 from ingest.clock import parse_rfc3339
-from ingest.messages import ConnectorState, Turns
+from ingest.messages import NO_CODE, ConnectorState, Turns
 from ingest.sessions import PLUGGED
 
 T = TypeVar("T")
-
-
 RESERVED_AHEAD_MS = 15 * 60_000
 """A plug counts as somebody's this long before a promise begins."""
-NO_CODE = "-"
-"""The code of a car that came without a turn."""
 
 
 class Held(NamedTuple):

@@ -124,7 +124,7 @@ class DwellingIsTaken(Problem):
 
 
 class NotNow(Problem):
-    """The turn's state does not allow that now: the offer's time is over, say, or the turn has ended."""
+    """The turn's state does not allow that now: the offer's time is over, say, or the turn has ended. GET it to see."""
 
     slug, title, status = "not-now", "Not possible now", 409
 

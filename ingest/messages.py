@@ -199,6 +199,10 @@ class CommandResult(Struct, frozen=True, kw_only=True, omit_defaults=True):
     reason: str | None = None
 
 
+NO_CODE = "-"
+"""The `code_hash` of a car that came without a turn: nothing is hashed to it, and nobody else is awaited."""
+
+
 class TurnNow(Struct, frozen=True, kw_only=True):
     turn: str
     call: str

@@ -8,20 +8,18 @@ from importlib.metadata import version
 
 from ingest.assets import Inventory
 from ingest.clock import rfc3339
-from ingest.enrolments import Enrolments, ServiceKey
 from ingest.messages import ServiceNotice
 from lunchong.data_folder import API_LOCK, API_READY
 from lunchong.errors import UserError
+from lunchong.gate import held_key
 from lunchong.http_side import HttpSide
 from lunchong.jobs import Jobs
-from lunchong.process import Process
+from lunchong.process import NOTICE_EVERY_S, Process
 from lunchong.remote_ingest import RemoteIngest
 from lunchong.settings import Settings, apart
 from lunchong.stores import check_store, open_store
 from lunchong.timing import KEEP_EVERY_S, FollowedClock
 from lunchong.web import Web
-
-NOTICE_EVERY_S = 10.0
 
 
 class ApiProcess(Process):
@@ -38,7 +36,7 @@ class ApiProcess(Process):
         settings = self.settings
         http = HttpSide(settings, self.folder, self.in_use, ending)
         self._http_url = http.url
-        key = self._key()
+        key = held_key(self.folder, "api", "the API")
         self._clock = FollowedClock(self.folder)
         jobs.every(KEEP_EVERY_S, self._clock.look)
         self._since = rfc3339(self._clock.service_ms())
@@ -63,15 +61,6 @@ class ApiProcess(Process):
 
     def greeting(self) -> str:
         return f"Lunchong's API serves {self._http_url}, with what ingest says at {self.settings.mqtt_url}"
-
-    def _key(self) -> ServiceKey:
-        enrolments = Enrolments(self.folder.path / "credentials.json")
-        key = enrolments.held("api")
-        if key is None:
-            raise UserError(
-                f"{enrolments.path} holds no account for the API: run `lunchong init` or start `ingest` first"
-            )
-        return key
 
     def _notice(self) -> ServiceNotice:
         return ServiceNotice(

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from ingest.broker import EmbeddedBroker
 from ingest.credentials import nats_config
-from ingest.enrolments import Enrolments
+from ingest.enrolments import Enrolments, ServiceKey
 from lunchong.data_folder import DataFolder
+from lunchong.errors import UserError
 from lunchong.inventory_file import InventoryInUse
 from lunchong.jobs import Jobs
 from lunchong.letters import plain
@@ -20,6 +21,15 @@ log = logging.getLogger(__name__)
 
 HEAL_EVERY_S = 1.0
 WATCH_EVERY_S = 1.0
+
+
+def held_key(folder: DataFolder, service: str, called: str) -> ServiceKey:
+    """The key of a process apart, which `init` and whoever has the gate make. Raises UserError."""
+    enrolments = Enrolments(folder.path / "credentials.json")
+    key = enrolments.held(service)
+    if key is None:
+        raise UserError(f"{enrolments.path} holds no account for {called}: run `lunchong init` or start `ingest` first")
+    return key
 
 
 class Gate:

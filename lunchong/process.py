@@ -25,6 +25,8 @@ from lunchong.stopping import asked_to_stop
 log = logging.getLogger(__name__)
 
 WATCH_EVERY_S = 1.0
+NOTICE_EVERY_S = 10.0
+"""How often a process apart says on the bus how it is."""
 CANNOT_START = (BrokerError, EnrolmentError, StoreUnavailable, StoreUnusable, BookUnavailable, OSError)
 
 
@@ -67,7 +69,7 @@ class Process(ABC):
     def _enter(self, ending: ExitStack) -> None:
         self.folder = DataFolder(self.settings.data_dir)
         ending.callback(self.folder.release)
-        if self.locks:
+        if self.locks:  # with no name it would be the lock of ingest
             self.folder.hold(*self.locks)
         self.folder.forget(self.ready)
         self.in_use = InventoryInUse(self.settings.inventory)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 
 from ingest.assets import Inventory
-from ingest.enrolments import Enrolments, ServiceKey
-from lunchong.errors import UserError
+from lunchong.gate import held_key
 from lunchong.jobs import Jobs
 from lunchong.process import Process
 from lunchong.settings import Settings, apart
@@ -24,7 +23,7 @@ class SchedulerProcess(Process):
         super().__init__(apart("scheduler", settings))
 
     def _start(self, ending: ExitStack, jobs: Jobs) -> dict[str, object]:
-        settings, key = self.settings, self._key()
+        settings, key = self.settings, held_key(self.folder, "scheduler", "the scheduler")
         clock = FollowedClock(self.folder)
         jobs.every(KEEP_EVERY_S, clock.look)
         self._turns = TurnsSide(settings.ledger_url, self.in_use, clock, settings.timezone, ending)
@@ -39,12 +38,3 @@ class SchedulerProcess(Process):
 
     def _use(self, inventory: Inventory) -> None:
         self._turns.use(inventory)
-
-    def _key(self) -> ServiceKey:
-        enrolments = Enrolments(self.folder.path / "credentials.json")
-        key = enrolments.held("scheduler")
-        if key is None:
-            raise UserError(
-                f"{enrolments.path} holds no account for the scheduler: run `lunchong init` or start `ingest` first"
-            )
-        return key

@@ -20,6 +20,7 @@ from lunchong.errors import UserError
 from lunchong.inventory_file import InventoryInUse
 from lunchong.jobs import Jobs
 from lunchong.live_clock import LiveClock
+from lunchong.process import NOTICE_EVERY_S
 from scheduler.arrivals import Arrivals
 from scheduler.boards import boards
 from scheduler.calls import CALLS, call_name
@@ -42,7 +43,6 @@ log = logging.getLogger(__name__)
 
 ROUND_EVERY_S = (1.0, 0.2)
 """And at most each minute of service time, down to the smaller."""
-NOTICE_EVERY_S = 10.0
 SOLVE_S = 1.0
 FAST = 60
 FAST_SOLVE_S = 0.02
@@ -154,7 +154,9 @@ def open_ledger(url: str) -> SqlLedger:
         migrate(engine)
     except LedgerTooNew as error:
         raise UserError(str(error)) from None
-    except SQLAlchemyError as error:
+    except (SQLAlchemyError, ImportError) as error:
         reason = str(getattr(error, "orig", None) or error).splitlines()[0]
-        raise UserError(f"cannot open the ledger: {reason}") from None
+        raise UserError(
+            f"cannot open the ledger: {reason}; LUNCHONG_LEDGER_URL is sqlite:///FILE or postgresql+psycopg://…"
+        ) from None
     return SqlLedger(engine)

@@ -23,7 +23,7 @@ class Arrivals:
         self._desk, self._ground = desk, ground
         self._given: dict[str, Charging] = {}
         """By connector, of the session there; what it was given is no longer said once the car has left."""
-        self.without_a_turn: dict[str, Charging | None] = {}
+        self._without_a_turn: dict[str, Charging | None] = {}
         """Connectors with a car for which there was no bucket or no power to claim."""
 
     def look(self, now_ms: int) -> None:
@@ -34,7 +34,7 @@ class Arrivals:
             if self._desk.ledger.rules(site.id) is None:
                 continue
             for connector in site.connectors:
-                plug = self._ground.plugs[connector.id]
+                plug = self._ground.plug(connector.id)
                 self._at(site, connector.id, plug, there.get(connector.id), held.get(connector.id), now_ms)
 
     def _at(
@@ -51,7 +51,7 @@ class Arrivals:
             self._given[connector] = plug.charging
         if not plug.plugged:
             self._given.pop(connector, None)
-            self.without_a_turn.pop(connector, None)
+            self._without_a_turn.pop(connector, None)
         elif active is None and self._is_new(connector, plug.charging):
             self._came(site, connector, plug.charging, holder, now_ms)
 
@@ -66,7 +66,7 @@ class Arrivals:
             else:
                 return
         if self._desk.walk_in(connector, site.id, now_ms) is None:
-            self.without_a_turn[connector] = charging
+            self._without_a_turn[connector] = charging
 
     def _left(self, turn: Turn, connector: str, now_ms: int) -> None:
         given = self._given.pop(connector, None)
@@ -74,9 +74,9 @@ class Arrivals:
 
     def _is_new(self, connector: str, charging: Charging | None) -> bool:
         """Whether it is not the car that was refused a place there."""
-        if connector not in self.without_a_turn:
+        if connector not in self._without_a_turn:
             return True
-        refused = self.without_a_turn[connector]
+        refused = self._without_a_turn[connector]
         return refused is not None and charging is not None and charging.started_ms != refused.started_ms
 
     def _held(self, now_ms: int) -> dict[str, Turn]:

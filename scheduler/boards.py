@@ -7,14 +7,12 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 from ingest.clock import rfc3339
-from ingest.messages import TurnNext, TurnNow, Turns, TurnsAt
+from ingest.messages import NO_CODE, TurnNext, TurnNow, Turns, TurnsAt
 from scheduler.desk import SiteFacts
 from scheduler.turns import Turn
 
 NEXT = 3
 """So many that come next are told."""
-UNTOLD = "-"
-"""Stands for the code of a turn that has none, which no code is hashed to."""
 
 
 def boards(sites: Iterable[SiteFacts], held: Iterable[Turn], epoch: int, now_ms: int) -> dict[str, Turns]:
@@ -36,7 +34,7 @@ def boards(sites: Iterable[SiteFacts], held: Iterable[Turn], epoch: int, now_ms:
 
 def code_hash(turn: Turn) -> str:
     """The first 32 hex digits of SHA-256 of `TURN:CODE`."""
-    return hashlib.sha256(f"{turn.id}:{turn.code}".encode()).hexdigest()[:32] if turn.code else UNTOLD
+    return hashlib.sha256(f"{turn.id}:{turn.code}".encode()).hexdigest()[:32] if turn.code else NO_CODE
 
 
 def _at(number: int, turns: list[Turn], now_ms: int) -> TurnsAt:

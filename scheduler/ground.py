@@ -82,14 +82,18 @@ class Ground:
     def site(self, site: str) -> SiteFacts | None:
         return self.sites().get(site)
 
+    def plug(self, connector: str) -> PlugNow:
+        """As it was at the last look; one that is new since then has said nothing."""
+        return self.plugs.get(connector, SILENT)
+
     def free(self, connector: str) -> bool:
         """Whether somebody who comes could plug in: no car is there, it works, and it can be reached."""
-        plug = self.plugs.get(connector, SILENT)
+        plug = self.plug(connector)
         return plug.plugged is False and plug.trouble is None and not plug.bay_taken
 
     def blocked(self, connector: str) -> bool:
         """Whether who is awaited there could not plug in. A car that has just come into the bay may be the very one."""
-        plug = self.plugs.get(connector, SILENT)
+        plug = self.plug(connector)
         since_ms = self._bay_taken_ms.get(connector, self._now_ms)
         return plug.plugged is not False or plug.trouble is not None or self._now_ms - since_ms >= TO_PLUG_IN_MS
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 from alembic import command
@@ -28,6 +29,7 @@ def version_of(engine: Engine) -> str | None:
 
 def migrate(engine: Engine, to: str = NEWEST) -> None:
     """All steps up (or down) to that one, together or none. Raises LedgerTooNew."""
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # at each start it tells what it is going to assume
     config = Config()
     config.set_main_option("script_location", str(STEPS))
     with engine.begin() as connection:

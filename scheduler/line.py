@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from msgspec import MsgspecError
@@ -37,8 +38,6 @@ class Line:
         self._states: dict[str, DeviceState] = {}
         self._told: dict[str, Turns] = {}
         self._linked = self._ingest_online = False
-        self.refused = 0
-        """Messages that could not be read."""
         self._bus = Bus(
             url,
             client_id=client_id,
@@ -73,12 +72,11 @@ class Line:
         """Say on `service/scheduler` how we are."""
         self._bus.publish(service_topic("scheduler"), encode(self._notice()), 1, True)
 
-    def tell(self, turns: Mapping[str, Turns]) -> int:
-        """Publish what changed of each device's `turns`, or is not what stands there; how many were told.
+    def tell(self, turns: Mapping[str, Turns]) -> None:
+        """Publish what changed of each device's `turns`, or is not what stands there.
 
         Of a device that is not among them any more the topic is cleared by ingest.
         """
-        told = 0
         with self._lock:
             for device, said in turns.items():
                 before = self._told.get(device)
@@ -86,8 +84,6 @@ class Line:
                     continue
                 self._bus.publish(device_topic(device, "turns"), encode(said), 1, True)
                 self._told[device] = said
-                told += 1
-        return told
 
     def _connected(self) -> None:
         self._linked = True
@@ -100,7 +96,7 @@ class Line:
 
     def _on_message(self, message: Inbound) -> None:
         device = split_topic(message.topic)
-        try:
+        with suppress(BadPayload, MsgspecError, ValueError):  # the API reads the same, and counts what cannot be read
             if device is not None and device[1] == "turns":
                 self._told_by(device[0], message.payload)
             elif device is None:
@@ -109,8 +105,6 @@ class Line:
                 self._states.pop(device[0], None)
             else:
                 self._newer(device[0], decode_state(message.payload))
-        except (BadPayload, MsgspecError, ValueError):
-            self.refused += 1
 
     def _told_by(self, device: str, payload: bytes) -> None:
         """What stands at a device's `turns`: where one that led before us spoke last, ours is to be said again."""

@@ -35,11 +35,11 @@ class Planning:
     def __init__(self, desk: Desk, ground: Ground, solve: Solve, is_workday: IsWorkday) -> None:
         self._desk, self._ledger, self._ground = desk, desk.ledger, ground
         self._solve, self._is_workday = solve, is_workday
-        self.decisions: dict[str, Decision] = {}
-        """Why each turn that waits stands where it does, by its id, since this process leads."""
+        self._decisions: dict[str, dict[str, Decision]] = {}
+        """By site and turn, of the last plan that this process made."""
 
-    def site(self, site_id: str, now_ms: int) -> int:
-        """Place everybody who waits at a site, and offer what begins soon; how many were offered a place."""
+    def site(self, site_id: str, now_ms: int) -> None:
+        """Place everybody who waits at a site, and offer what begins soon."""
         site, rules, _ = self._desk.rules(site_id)
         first = bucket_at(now_ms) + 1
         waiting = [
@@ -47,14 +47,13 @@ class Planning:
             for turn in self._ledger.turns(site=site_id, states=["requested", "queued"])
             if bucket_at(turn.earliest_ms) < first + BUCKETS_PER_DAY
         ]
-        self.decisions = {name: one for name, one in self.decisions.items() if not name.startswith(f"{site_id}/")}
         if not waiting:
-            return 0
+            self._decisions.pop(site_id, None)
+            return
         order, standing = self._order(site_id, rules, waiting, now_ms)
         problem = self._problem(site, rules, first, order)
         plan = self._solve(problem)
-        self._decide(order, standing, plan, rules, now_ms)
-        offered = 0
+        self._decisions[site_id] = self._decided(order, standing, plan, rules, now_ms)
         for turn in order:
             place = plan.places.get(turn.id)
             if place is None:
@@ -64,13 +63,12 @@ class Planning:
                     self._desk.plan(turn.id, place, now_ms)
                 if is_time_to_offer(place.start_ms, rules.quiet, now_ms):
                     self._desk.offer(turn.id, place, now_ms)
-                    offered += 1
             except (NotNow, Taken, OverLimit):  # somebody was faster: the next round sees it
                 continue
-        return offered
 
     def decision(self, turn: Turn) -> Decision | None:
-        return self.decisions.get(f"{turn.site}/{turn.id}")
+        """Why a turn that waits stands where it does, as far as this process planned it."""
+        return self._decisions.get(turn.site, {}).get(turn.id)
 
     def _order(
         self, site_id: str, rules: RuleSet, waiting: Sequence[Turn], now_ms: int
@@ -97,7 +95,7 @@ class Planning:
     def _problem(self, site: SiteFacts, rules: RuleSet, first: int, order: Sequence[Turn]) -> Problem:
         buckets = range(first, first + BUCKETS_PER_DAY)
         hours = [_hour(bucket, rules, self._is_workday) for bucket in buckets]
-        plugs = [one for one in site.connectors if self._ground.plugs[one.id].trouble is None]
+        plugs = [one for one in site.connectors if self._ground.plug(one.id).trouble is None]
         all_w = sum(one.max_w for one in site.connectors)
         counts = {
             compound: tuple(one.quotas[no] for one in hours) for no, compound in enumerate((*rules.compounds, GUESTS))
@@ -127,16 +125,19 @@ class Planning:
             },
         )
 
-    def _decide(
+    def _decided(
         self, order: Sequence[Turn], standing: dict[str, Standing], plan: Plan, rules: RuleSet, now_ms: int
-    ) -> None:
+    ) -> dict[str, Decision]:
+        found = {}
         for rank, turn in enumerate(order, 1):
-            place, waited_ms = plan.places.get(turn.id), age_ms(turn, now_ms)
-            self.decisions[f"{turn.site}/{turn.id}"] = Decision(
-                rank=rank, of=len(order), standing_min=_minutes(standing, turn), waited_min=waited_ms // 60_000,
-                accessibility_min=round(self._advantage(turn, rules)), bound_by=plan.reasons.get(turn.id),
-                p50_ms=place.start_ms if place else None, p90_ms=place.start_ms if place else None,
+            place = plan.places.get(turn.id)
+            start_ms = place.start_ms if place else None
+            found[turn.id] = Decision(
+                rank=rank, of=len(order), standing_min=_minutes(standing, turn),
+                waited_min=age_ms(turn, now_ms) // 60_000, accessibility_min=round(self._advantage(turn, rules)),
+                bound_by=plan.reasons.get(turn.id), p50_ms=start_ms, p90_ms=start_ms,
             )  # fmt: skip
+        return found
 
 
 def is_time_to_offer(start_ms: int, quiet: QuietHours, now_ms: int) -> bool:

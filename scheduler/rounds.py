@@ -83,5 +83,5 @@ class Rounds:
         for turn in self._desk.ledger.turns(states=LIVE):
             found[turn.site].append((turn.id, turn.rev))
         for name, site in self._ground.sites().items():
-            found[name] += [one.id for one in site.connectors if self._ground.plugs[one.id].trouble is None]
+            found[name] += [one.id for one in site.connectors if self._ground.plug(one.id).trouble is None]
         return {site: tuple(seen) for site, seen in found.items()}

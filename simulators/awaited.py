@@ -7,12 +7,10 @@ from typing import NamedTuple
 import msgspec
 
 from ingest.clock import parse_rfc3339
-from ingest.messages import Turns, TurnsAt
+from ingest.messages import NO_CODE, Turns, TurnsAt
 
 LASTS_MS = 3_600_000
 """A display tells when the next turn begins; how long it lasts is a guess."""
-NO_CODE = "-"
-"""Of a car that came without a turn: nobody else is awaited."""
 
 _decoder = msgspec.json.Decoder(Turns)
 

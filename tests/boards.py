@@ -105,7 +105,7 @@ class Street:
         )
 
     def turns(self, name: str, *connectors: dict[str, Any], epoch: int = 1) -> None:
-        """`turns("jn-01/pile-1", kept(1, until_s=600), coming(2, from_s=900))`, seconds from now."""
+        """`turns("jn-01/pile-1", {"connector": 1, "until_s": 600}, {"connector": 2, "from_s": 900})`, from now."""
         at = {"v": 1, "ts": rfc3339(self.service_ms), "epoch": epoch}
         said = [{"connector": one["connector"], "now": self._now(one), "next": self._next(one)} for one in connectors]
         self.board.apply(f"lunchong/v1/{name}/turns", json.dumps(at | {"connectors": said}).encode())

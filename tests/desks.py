@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import itertools
 
+from ingest.assets import Inventory
 from ingest.workdays import is_workday
 from scheduler.calls import call_name
 from scheduler.desk import Connector, Desk, SiteFacts, Wish
+from scheduler.ground import sites_of
 from scheduler.ledger import Household, Ledger
 from scheduler.ledger_memory import MemoryLedger
 from scheduler.rules import RuleSet
@@ -33,6 +35,16 @@ class Names:
 
     def code(self) -> str:
         return f"{next(self._numbers):06d}"
+
+
+class SitesOf:
+    """The sites of an inventory, for a desk."""
+
+    def __init__(self, inventory: Inventory) -> None:
+        self._sites = sites_of(inventory)
+
+    def site(self, site: str) -> SiteFacts | None:
+        return self._sites.get(site)
 
 
 class World:

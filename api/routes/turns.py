@@ -43,7 +43,7 @@ NEEDS = (Unauthorized, NotReady)
 
 def given(ctx: Ctx) -> Turns:
     if ctx.turns is None:
-        raise NotReady("Turns are not given by this process.")
+        raise NotReady("This process gives no turns: ask the one that `lunchong serve` started.")
     return ctx.turns
 
 

@@ -11,20 +11,15 @@ from api.turns import Turns
 from ingest.workdays import is_workday
 from lunchong.turns_side import Drawn
 from scheduler.desk import Desk
-from scheduler.ground import sites_of
 from scheduler.ledger_memory import MemoryLedger
 from scheduler.rules import RuleSet
 from tests.boards import STAFF, STREET, Street, charging, free
+from tests.desks import SitesOf
 
 EXAMPLES = 8
 BEYOND_A_SCHEMA = [positive_data_acceptance]
 """A cursor of nobody, or a span of time that is too long, is refused though no schema can say so."""
 STREAM = "/api/v1/availability/stream"
-
-
-class SitesOf:
-    def site(self, site):
-        return sites_of(STREET).get(site)
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +28,7 @@ def app(tmp_path_factory):
     street.everything_free()
     street.pile("jn-01/pile-1", charging(1), free(2, bay_occupied=True))
     street.station(climate={"indoor_c": 26.0, "indoor_rh_pct": 50.0, "outdoor_c": 36.0})
-    desk = Desk(MemoryLedger(lambda: 0), SitesOf(), Drawn(), is_workday)
+    desk = Desk(MemoryLedger(lambda: 0), SitesOf(STREET), Drawn(), is_workday)
     desk.ledger.adopt(RuleSet(site="jn-01", compounds=("c-01",)), after=0, by="init", now_ms=street.service_ms)
     turns = Turns(desk, lambda _turn: None, "Asia/Shanghai")
     with street.app(tmp_path_factory.mktemp("api"), turns=turns) as made:

@@ -14,19 +14,14 @@ from lunchong.turns_side import Drawn, open_ledger
 from scheduler.buckets import Place, bucket_at
 from scheduler.desk import Desk
 from scheduler.explain import Decision
-from scheduler.ground import sites_of
 from scheduler.ledger import LedgerUnavailable
 from scheduler.quiet import QuietHours
 from scheduler.rules import RuleSet
 from tests.boards import STAFF, STREET, Street
+from tests.desks import SitesOf
 
 SITE, ONE = "jn-01", "jn-01/pile-1/1"
 HOUR_MS = 3_600_000
-
-
-class Sites:
-    def site(self, site):
-        return sites_of(STREET).get(site)
 
 
 class Office:
@@ -63,7 +58,7 @@ class Office:
 @pytest.fixture
 def office(street: Street, tmp_path, idle_store):
     with closing(open_ledger(f"sqlite:///{tmp_path / 'ledger.db'}")) as ledger:
-        desk, decisions = Desk(ledger, Sites(), Drawn(), is_workday), {}
+        desk, decisions = Desk(ledger, SitesOf(STREET), Drawn(), is_workday), {}
         rules = RuleSet(
             site=SITE, compounds=("c-01",), quiet=QuietHours(0, 0), longest_turn_min=600, service_fee_yuan_kwh=0.4
         )

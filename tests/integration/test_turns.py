@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 import signal
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 
 import pytest
@@ -18,23 +18,14 @@ from lunchong.turns_side import Drawn, open_ledger
 from scheduler.boards import code_hash
 from scheduler.buckets import BUCKET_MS, Place, bucket_at
 from scheduler.desk import Desk, Wish
-from scheduler.ground import sites_of
 from scheduler.ledger import Household
-from scheduler.ledger_sql import SqlLedger
 from tests.brokers import until
+from tests.desks import SitesOf
 from tests.processes import Server
 from tests.talking import PILE, TELEMETRY, a_place, as_device, let_in, message, own_mosquitto, status
 
 TURNS = f"lunchong/v1/{PILE}/turns"
 ONE, TWO = f"{PILE}/1", f"{PILE}/2"
-
-
-class Sites:
-    def __init__(self, inventory):
-        self._sites = sites_of(inventory)
-
-    def site(self, site):
-        return self._sites.get(site)
 
 
 @pytest.fixture
@@ -47,11 +38,13 @@ def place(tmp_path):
     return data
 
 
-def desk_of(data) -> Desk:
-    ledger: SqlLedger = open_ledger(f"sqlite:///{data / 'ledger.db'}")
-    ledger.register(Household(id="h1", compound="k-elsewhere", dwelling="1-101"))
-    inventory = load((data / "inventory.toml").read_text())
-    return Desk(ledger, Sites(inventory), Drawn(), is_workday)
+@contextmanager
+def desk_of(data, url=None):
+    """A desk of another process, over the same ledger."""
+    with closing(open_ledger(url or f"sqlite:///{data / 'ledger.db'}")) as ledger:
+        ledger.register(Household(id="h1", compound="k-elsewhere", dwelling="1-101"))
+        sites = SitesOf(load((data / "inventory.toml").read_text()))
+        yield Desk(ledger, sites, Drawn(), is_workday)
 
 
 def now_ms() -> int:
@@ -78,8 +71,7 @@ def test_a_wish_is_offered_told_to_the_pile_and_stays_promised_over_a_kill(place
     with Server(place) as server, as_device(server) as device:
         device.subscribe(TURNS)
         says(device, boot, 0, "available", "available")
-        with closing(desk_of(place).ledger) as ledger:
-            desk = Desk(ledger, Sites(load((place / "inventory.toml").read_text())), Drawn(), is_workday)
+        with desk_of(place) as desk:
             turn = desk.ask(wish(), now_ms()).id
             offered = until(lambda: (t := desk.turn(turn)).state == "offered" and t)
             assert 0 < offered.place.start_ms - now_ms() <= BUCKET_MS
@@ -111,7 +103,8 @@ def test_a_wish_is_offered_told_to_the_pile_and_stays_promised_over_a_kill(place
 
 def test_a_car_that_comes_without_a_turn_is_seen_and_let_go(place):
     boot = secrets.token_hex(8)
-    with Server(place) as server, as_device(server) as device, closing(desk_of(place).ledger) as ledger:
+    with Server(place) as server, as_device(server) as device, desk_of(place) as desk:
+        ledger = desk.ledger
         says(device, boot, 0, "charging", "available")
         [walk_in] = until(lambda: ledger.turns(states=["active"]))
         assert (walk_in.kind, walk_in.place.connector, code_hash(walk_in)) == ("walk_in", ONE, "-")
@@ -125,7 +118,6 @@ def test_a_car_that_comes_without_a_turn_is_seen_and_let_go(place):
 
 TAKEN_OVER_WITHIN_S = 15.0
 """10 s are promised; here schedulers, database and broker share the machine with all that the tests measure."""
-INVENTORY = "inventory.toml"
 
 
 class Two:
@@ -176,9 +168,8 @@ class Beside:
 
 def test_of_two_schedulers_one_leads_and_the_other_goes_on_where_it_ended(two, postgres_url):
     until(lambda: two.tells(1))
-    with closing(open_ledger(postgres_url)) as ledger:
-        ledger.register(Household(id="h1", compound="k-elsewhere", dwelling="1-101"))
-        desk = Desk(ledger, Sites(load((two.data / INVENTORY).read_text())), Drawn(), is_workday)
+    with desk_of(two.data, postgres_url) as desk:
+        ledger = desk.ledger
         _site, rules, version = desk.rules("gate-01")
         ledger.adopt(replace(rules, guests=2, opening=()), after=version, by="test", now_ms=now_ms())
         turn = desk.ask(wish(), now_ms())

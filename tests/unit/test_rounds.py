@@ -13,6 +13,14 @@ ONE, TWO = f"{SITE}/pile-01/1", f"{SITE}/pile-02/1"
 HOUR_MS = 3_600_000
 
 
+def promised(street, *said, **more):
+    """The id of a turn that was asked for, offered and accepted."""
+    turn = street.asks(*said, **more)
+    street.later(1)
+    street.desk.accept(turn, street.now_ms)
+    return turn
+
+
 def test_from_the_wish_to_the_end():
     street = Neighbourhood()
     turn = street.asks(kwh=7.0)
@@ -63,9 +71,7 @@ def test_what_was_offered_and_not_answered_goes_to_the_next():
 
 def test_a_car_without_a_turn_is_a_walk_in_until_the_next_promise_and_no_longer():
     street = Neighbourhood(piles=1)
-    turn = street.asks("h1", earliest_ms=street.now_ms + HOUR_MS)
-    street.later(1)
-    street.desk.accept(turn, street.now_ms)
+    turn = promised(street, "h1", earliest_ms=street.now_ms + HOUR_MS)
     street.says(ONE, "charging", kwh=0.0)
     street.later(1)
     [walk_in] = street.ledger.turns(states=["active"])
@@ -77,9 +83,7 @@ def test_a_car_without_a_turn_is_a_walk_in_until_the_next_promise_and_no_longer(
 
 def test_a_car_beside_a_promise_that_already_runs_is_taken_for_the_one_it_was_made_to():
     street = Neighbourhood(piles=1)
-    turn = street.asks()
-    street.later(1)
-    street.desk.accept(turn, street.now_ms)
+    turn = promised(street)
     street.says(ONE, "preparing", kwh=0.0)
     street.later(1)
     assert street.turn(turn).state == "active"
@@ -127,9 +131,7 @@ def test_while_nothing_may_be_believed_nobody_is_taken_to_have_left():
 
 def test_who_was_promised_a_plug_that_breaks_is_moved():
     street = Neighbourhood()
-    turn = street.asks()
-    street.later(1)
-    street.desk.accept(turn, street.now_ms)
+    turn = promised(street)
     was = street.turn(turn).place.connector
     street.says(was, "faulted")
     street.later(1)
@@ -139,9 +141,7 @@ def test_who_was_promised_a_plug_that_breaks_is_moved():
 
 def test_a_car_that_comes_into_the_bay_and_is_not_plugged_at_once_is_who_was_awaited():
     street = Neighbourhood()
-    turn = street.asks()
-    street.later(1)
-    street.desk.accept(turn, street.now_ms)
+    turn = promised(street)
     place = street.turn(turn).place
     street.later(18)
     street.says(place.connector, "available", bay_occupied=True)
@@ -153,9 +153,7 @@ def test_a_car_that_comes_into_the_bay_and_is_not_plugged_at_once_is_who_was_awa
 
 def test_a_car_that_stands_in_the_bay_and_is_never_plugged_is_somebody_else_s():
     street = Neighbourhood()
-    turn = street.asks()
-    street.later(1)
-    street.desk.accept(turn, street.now_ms)
+    turn = promised(street)
     place = street.turn(turn).place
     street.says(place.connector, "available", bay_occupied=True)
     street.later(18)
@@ -204,9 +202,7 @@ def test_an_offer_is_made_two_hours_before_or_before_the_night(starts, now, is_t
 
 def test_the_next_leader_goes_on_where_the_last_one_ended():
     street = Neighbourhood()
-    turn = street.asks()
-    street.later(1)
-    street.desk.accept(turn, street.now_ms)
+    turn = promised(street)
     place = street.turn(turn).place
     assert isinstance(place, Place)
     street.lead()

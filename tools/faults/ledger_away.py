@@ -25,6 +25,7 @@ from tools.faults.outcome import Asked, Outcome, until
 
 AWAY_S, AWAY_SHORT_S = 60.0, 4.0
 BEFORE_S, AFTER_S = 3.0, 3.0
+"""So long turns are asked for with the ledger there, for something to forget; then, after it is back."""
 ASKERS = 4
 ANSWERED_WITHIN_S = 30.0
 RECOVERED_WITHIN_S = 10.0
