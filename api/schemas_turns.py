@@ -20,7 +20,7 @@ class HouseholdWish(Wish):
     """Where a household lives. One dwelling is one household."""
 
     compound: Id = Field(examples=["k-01"])
-    dwelling: str = Field(min_length=1, max_length=64, examples=["3-502"])
+    dwelling: str = Field(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f\x7f]+$", examples=["3-502"])
     accessibility: bool = Field(default=False, description="Where the site's rules weigh it")
 
 

@@ -31,9 +31,10 @@ from sqlalchemy.engine import Engine
 from scheduler import turns
 from scheduler.buckets import BUCKET_MS, Place
 from scheduler.ledger import Change, Ledger, Limits, Moved, OverLimit, Taken
+from scheduler.ledger_engine import engine_of
 from scheduler.ledger_migrations import migrate
 from scheduler.ledger_rows import row_of
-from scheduler.ledger_sql import SqlLedger, engine_of
+from scheduler.ledger_sql import SqlLedger
 from scheduler.ledger_tables import turn as turn_table
 from scheduler.quiet import QuietHours
 from scheduler.turns import HOLDING, Turn
@@ -148,7 +149,7 @@ class Racer:
     def _move(self) -> None:
         if self._held:
             turn = self._held.pop(self._random.randrange(len(self._held)))
-            self._commit(turn, turns.moved(turn, self._place(), NO_QUIET))
+            self._commit(turn, turns.moved(turn, self._place(), self._now_ms(), NO_QUIET))
 
     def _give_back(self) -> None:
         if self._held:

@@ -28,8 +28,9 @@ from scheduler.desk import Desk
 from scheduler.ground import Ground, Heard
 from scheduler.leading import Leader
 from scheduler.ledger import Ledger, LedgerUnavailable
+from scheduler.ledger_engine import engine_of
 from scheduler.ledger_migrations import LedgerTooNew, migrate
-from scheduler.ledger_sql import SqlLedger, engine_of
+from scheduler.ledger_sql import SqlLedger
 from scheduler.line import Line
 from scheduler.opening_up import adopt_initial_rules
 from scheduler.plan import Plan, Problem

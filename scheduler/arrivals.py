@@ -83,7 +83,7 @@ class Arrivals:
         """By connector the promise or offer whose place runs, or begins next and soon."""
         found: dict[str, Turn] = {}
         for turn in self._desk.ledger.turns(states=["offered", "reserved"]):
-            if turn.place is None or turn.place.start_ms > now_ms + EARLY_MS:
+            if turn.place is None or not turn.place.start_ms - EARLY_MS <= now_ms < turn.place.end_ms:
                 continue
             other = found.get(turn.place.connector)
             if other is None or other.place is None or turn.place.first < other.place.first:

@@ -18,7 +18,7 @@ from scheduler.buckets import BUCKET_MS, Place, bucket_at
 from scheduler.ledger import NO_LIMITS, Change, Known, Ledger, Limits, Moved, OverLimit, Taken, TooMany
 from scheduler.postings import notice
 from scheduler.quiet import QuietHours
-from scheduler.rules import NIGHT, Asked, IsWorkday, Refusal, Rule, RuleSet, pool_of, quota, refusal
+from scheduler.rules import NIGHT, Asked, IsWorkday, Refusal, Rule, RuleSet, open_in, pool_of, quota, refusal
 from scheduler.standing import Delivery, need_kwh
 from scheduler.turns import Turn
 
@@ -142,13 +142,9 @@ class Desk:
 
     def accept(self, turn_id: str, now_ms: int, by: str = "") -> Turn:
         """Raises NotNow, also where the time to answer is over."""
-
-        def promised(turn: Turn) -> Turn:
-            if turns.lapsed(turn, now_ms):
-                raise turns.NotNow(turn, "accept")
-            return turns.accepted(turn, self.quiet(turn))
-
-        return self._step(turn_id, now_ms, promised, by=by, says="reserved")
+        return self._step(
+            turn_id, now_ms, lambda turn: turns.accepted(turn, now_ms, self.quiet(turn)), by=by, says="reserved"
+        )
 
     def snooze(self, turn_id: str, now_ms: int, by: str = "") -> Turn:
         return self._step(turn_id, now_ms, lambda turn: turns.snoozed(turn, now_ms), by=by)
@@ -178,7 +174,9 @@ class Desk:
         site, rules, version = self.rules(site_id)
         most_of_it = next((one.max_w for one in site.connectors if one.id == connector), 0)
         buckets = range(bucket_at(now_ms), bucket_at(now_ms) + rules.longest_turn_min * 60_000 // BUCKET_MS)
-        taken = {claim.bucket for claim in self.ledger.claims(site.id, buckets) if claim.connector == connector}
+        over = {turn.id for turn in self.ledger.turns(site=site.id, states=["offered"]) if turns.lapsed(turn, now_ms)}
+        claims = self.ledger.claims(site.id, buckets)
+        taken = {claim.bucket for claim in claims if claim.connector == connector and claim.turn not in over}
         watts = []
         for bucket, reserved_w in zip(buckets, self.ledger.reserved_w(site.id, buckets), strict=True):
             if bucket in taken:
@@ -231,15 +229,22 @@ class Desk:
         return adopted.rules.quiet if adopted else NIGHT
 
     def change(self, before: Turn | None, after: Turn, **more: Any) -> Change:
-        """A step with the limits of its site and rules."""
+        """A step with the limits of its site, and of the rules in force now."""
         return Change(before=before, after=after, limits=self._limits(after), **more)
 
+    def is_open(self, bucket: int, rules: RuleSet) -> bool:
+        return open_in(bucket, rules, self._is_workday)
+
+    def quota(self, turn: Turn, bucket: int, rules: RuleSet) -> int | None:
+        """Connectors that the turn's compound may hold in a bucket; None is no limit."""
+        return quota(turn.compound, bucket, rules, self._is_workday)
+
     def _limits(self, turn: Turn) -> Limits:
-        place, site, adopted = turns.held(turn), self.sites.site(turn.site), self.ledger.rules(turn.site, turn.rules)
+        place, site, adopted = turns.held(turn), self.sites.site(turn.site), self.ledger.rules(turn.site)
         if place is None or site is None or adopted is None:
             return NO_LIMITS
         site_w = None if site.limit_w is None else (site.limit_w,) * len(place.watts)
-        counts = [quota(turn.compound, bucket, adopted.rules, self._is_workday) for bucket in place.buckets]
+        counts = [self.quota(turn, bucket, adopted.rules) for bucket in place.buckets]
         limited = turn.compound is not None and any(count is not None for count in counts)
         allowed = tuple(UNLIMITED if count is None else count for count in counts)
         return Limits(site_w=site_w, quota=allowed if limited else None)

@@ -13,8 +13,10 @@ from ingest.freshness import stale_after_ms
 from ingest.messages import ConnectorState, DeviceState
 from ingest.sessions import PLUGGED
 from scheduler.desk import Connector, SiteFacts
+from scheduler.elsewhere import Seen
 
-Trouble = Literal["silent", "broken"]
+Trouble = Literal["silent", "broken", "unknown"]
+"""`unknown`: nothing may be believed, or not for long enough to tell whether the device is silent."""
 
 
 class Charging(NamedTuple):
@@ -33,9 +35,11 @@ class PlugNow(NamedTuple):
     bay_taken: bool = False
 
 
-SILENT = PlugNow(trouble="silent")
+SILENT, UNKNOWN = PlugNow(trouble="silent"), PlugNow(trouble="unknown")
 TO_PLUG_IN_MS = 5 * 60_000
 """Who comes into a bay has so long to plug in before it counts as somebody else's car."""
+USUAL_INTERVAL_S = 60
+"""Of a device that never said how often it reports."""
 
 
 class Heard(NamedTuple):
@@ -57,10 +61,18 @@ class Ground:
         self._bay_taken_ms: dict[str, int] = {}
         """Since when a car stands at a plug and is not plugged, as far as was looked."""
         self._now_ms = 0
+        self._believed_ms: int | None = None
+        """Since when facts reach us without a break; None while they do not."""
+
+    @property
+    def believed(self) -> bool:
+        """Whether facts reached us at the last look."""
+        return self._believed_ms is not None
 
     def look(self, now_ms: int) -> None:
         sites = self.sites()
         believed = self._heard.believed()
+        self._believed_ms = (now_ms if self._believed_ms is None else self._believed_ms) if believed else None
         states = {one.id.rpartition("/")[0] for site in sites.values() for one in site.connectors}
         said = {name: self._heard.state(name) if believed else None for name in states}
         self.plugs = {
@@ -84,31 +96,40 @@ class Ground:
 
     def plug(self, connector: str) -> PlugNow:
         """As it was at the last look; one that is new since then has said nothing."""
-        return self.plugs.get(connector, SILENT)
+        return self.plugs.get(connector, UNKNOWN)
 
-    def free(self, connector: str) -> bool:
-        """Whether somebody who comes could plug in: no car is there, it works, and it can be reached."""
-        plug = self.plug(connector)
-        return plug.plugged is False and plug.trouble is None and not plug.bay_taken
-
-    def blocked(self, connector: str) -> bool:
-        """Whether who is awaited there could not plug in. A car that has just come into the bay may be the very one."""
-        plug = self.plug(connector)
-        since_ms = self._bay_taken_ms.get(connector, self._now_ms)
-        return plug.plugged is not False or plug.trouble is not None or self._now_ms - since_ms >= TO_PLUG_IN_MS
+    def seen(self, connector: str) -> Seen:
+        """How it is for somebody who comes. One that the inventory has no longer is broken for whoever is awaited."""
+        if connector not in self.plugs:
+            return "broken"
+        plug = self.plugs[connector]
+        if plug.trouble is not None:
+            return plug.trouble
+        if plug.plugged:
+            return "taken"
+        since_ms = self._bay_taken_ms.get(connector)
+        if since_ms is None:
+            return "free"
+        return "taken" if self._now_ms - since_ms >= TO_PLUG_IN_MS else "arriving"
 
     def _plug(self, connector: str, state: DeviceState | None, now_ms: int) -> PlugNow:
         number = int(connector.rpartition("/")[2])
         if state is None or not state.online or state.connectors is UNSET:
-            return SILENT
+            return self._unheard(state, now_ms)
         said = next((one for one in state.connectors if one.connector == number), None)
         if said is None or said.state is UNSET or self._is_old(said, state, now_ms):
-            return SILENT
+            return self._unheard(state, now_ms)
         now = said.session
         charging = None if now is None else Charging(parse_rfc3339(now.started_at), now.energy_kwh)
         if said.state in ("faulted", "unavailable"):
             return PlugNow(None, charging, "broken")
         return PlugNow(said.state in PLUGGED, charging, None, said.bay_occupied is True)
+
+    def _unheard(self, state: DeviceState | None, now_ms: int) -> PlugNow:
+        """Silent, if it had the time to be heard since facts reach us."""
+        interval_s = state.interval_s if state is not None else USUAL_INTERVAL_S
+        since_ms = now_ms if self._believed_ms is None else self._believed_ms
+        return SILENT if now_ms - since_ms >= stale_after_ms(interval_s, self._heard.speed()) else UNKNOWN
 
     def _is_old(self, said: ConnectorState, state: DeviceState, now_ms: int) -> bool:
         return now_ms > parse_rfc3339(said.observed_at) + stale_after_ms(state.interval_s, self._heard.speed())

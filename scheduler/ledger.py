@@ -218,7 +218,10 @@ class Ledger(Protocol):
         """It was being sent under this epoch and did not leave for certain: it is pending again."""
 
     def give_up_sending(self, epoch: int) -> list[Outgoing]:
-        """What was `sending` under an older epoch may have left or not: `unknown` from now on, and returned once."""
+        """What was `sending` under this epoch or an older one may have left: `unknown` from now on, returned once.
+
+        For who leads alone, and while it sends nothing itself.
+        """
 
     def lead(self, holder: str, for_s: float) -> Lease:
         """Take the lease if it is free or ours, for so long from now; returns whose it is then."""

@@ -127,7 +127,7 @@ class MemoryLedger:
 
     def give_up_sending(self, epoch: int) -> list[Outgoing]:
         with self._lock:
-            found = [item for item, state, under in self._outgoing.values() if state == "sending" and under < epoch]
+            found = [item for item, state, under in self._outgoing.values() if state == "sending" and under <= epoch]
             for item in found:
                 self._outgoing[item.id] = item, "unknown", self._outgoing[item.id][2]
             return found

@@ -10,11 +10,14 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util.exc import CommandError
+from sqlalchemy import text
 from sqlalchemy.engine import Engine
 
 STEPS = Path(__file__).with_name("migrations")
 NEWEST = "head"
 NOTHING = "base"
+ONE_AT_A_TIME = 0x6C756E63
+"""A number of our own, by which processes that migrate one database wait for each other."""
 
 
 class LedgerTooNew(Exception):
@@ -28,11 +31,15 @@ def version_of(engine: Engine) -> str | None:
 
 
 def migrate(engine: Engine, to: str = NEWEST) -> None:
-    """All steps up (or down) to that one, together or none. Raises LedgerTooNew."""
+    """All steps up (or down) to that one, together or none; of several processes one at a time. Raises LedgerTooNew."""
     logging.getLogger("alembic").setLevel(logging.WARNING)  # at each start it tells what it is going to assume
     config = Config()
     config.set_main_option("script_location", str(STEPS))
     with engine.begin() as connection:
+        if engine.dialect.name == "postgresql":  # SQLite's transactions that write take its one lock as they begin
+            for wait in ("statement_timeout", "lock_timeout"):
+                connection.execute(text(f"SET LOCAL {wait} = 0"))
+            connection.execute(text(f"SELECT pg_advisory_xact_lock({ONE_AT_A_TIME})"))
         config.attributes["connection"] = connection
         found = MigrationContext.configure(connection).get_current_revision()
         try:
@@ -42,7 +49,8 @@ def migrate(engine: Engine, to: str = NEWEST) -> None:
             raise LedgerTooNew(
                 f"the ledger stands at step {found!r}, which this version does not know: use the version that made it"
             ) from unknown
-        if to == NEWEST or found is None:
+        steps = [one.revision for one in ScriptDirectory.from_config(config).walk_revisions()]  # the newest first
+        if to == NEWEST or found is None or (to in steps and steps.index(to) < steps.index(found)):
             command.upgrade(config, to)
         else:
             command.downgrade(config, to)

@@ -13,17 +13,14 @@ from sqlalchemy import (
     Select,
     and_,
     case,
-    create_engine,
-    event,
     exists,
     literal_column,
-    make_url,
     or_,
     select,
     update,
 )
 from sqlalchemy.engine import Engine
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as NoConnection
 
 from scheduler import ledger_records as records
@@ -48,7 +45,9 @@ from scheduler.standing import Delivery, NoShow
 from scheduler.turns import LIVE, State, Turn
 
 ATTEMPTS = 10
-"""A deadlock, or a database that stays locked, is tried again so often; nothing of a try that failed is kept."""
+"""A deadlock is tried again so often; nothing of a try that failed is kept."""
+LOCKED_ATTEMPTS = 2
+"""A lock that was not given in time, which each time takes all of that time."""
 LEADER = "scheduler"
 CLOCK_MS = {
     "sqlite": "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)",
@@ -60,26 +59,6 @@ ONE_SNAPSHOT = {"sqlite": "SERIALIZABLE", "postgresql": "REPEATABLE READ"}
 OUTGOING = select(*(outgoing.c[name] for name in Outgoing.__struct_fields__)).order_by(outgoing.c.no)
 
 Answer = TypeVar("Answer")
-
-
-def engine_of(url: str, connections: int = 20) -> Engine:
-    """An engine whose transactions begin as the ledger needs them: on SQLite those that write, by taking the lock."""
-    if make_url(url).get_backend_name() != "sqlite":
-        return create_engine(url, pool_size=connections, max_overflow=0, pool_pre_ping=True)
-    engine = create_engine(url, pool_size=connections, max_overflow=0, connect_args={"timeout": 10.0})
-
-    @event.listens_for(engine, "connect")
-    def _opened(connection: Any, _record: object) -> None:
-        connection.isolation_level = None
-        for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
-            connection.execute(f"PRAGMA {pragma}")
-
-    @event.listens_for(engine, "begin")
-    def _begins(connection: Connection) -> None:
-        reads = connection.get_execution_options().get("reads")
-        connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
-
-    return engine
 
 
 class SqlLedger:
@@ -149,10 +128,10 @@ class SqlLedger:
         )
 
     def give_up_sending(self, epoch: int) -> list[Outgoing]:
-        under_older = and_(outgoing.c.state == "sending", outgoing.c.epoch < epoch)
+        left_over = and_(outgoing.c.state == "sending", outgoing.c.epoch <= epoch)
 
         def give_up(connection: Connection) -> list[Outgoing]:
-            found = _outgoing(connection, OUTGOING.where(under_older).with_for_update())
+            found = _outgoing(connection, OUTGOING.where(left_over).with_for_update())
             ids = [item.id for item in found]
             connection.execute(update(outgoing).where(outgoing.c.id.in_(ids)).values(state="unknown"))
             return found
@@ -243,10 +222,10 @@ class SqlLedger:
                     return do(connection)
             except NoConnection as full:
                 raise LedgerUnavailable("all connections to the ledger are in use") from full
-            except IntegrityError:  # what the tables themselves refuse is no fault of the database
+            except (IntegrityError, DataError, ProgrammingError):  # what it refuses is no fault of the database
                 raise
             except DBAPIError as error:
-                if not _lost_a_race(error) or attempt == ATTEMPTS - 1:
+                if attempt >= _attempts(error) - 1:
                     raise LedgerUnavailable(f"the ledger does not answer: {error.orig}") from error
         raise AssertionError
 
@@ -255,7 +234,10 @@ def _outgoing(connection: Connection, asked: Select[Any]) -> list[Outgoing]:
     return [Outgoing(**row) for row in connection.execute(asked).mappings()]
 
 
-def _lost_a_race(error: DBAPIError) -> bool:
-    """Whether nothing is wrong but that another transaction was in the way: a deadlock, a lock not given in time."""
+def _attempts(error: DBAPIError) -> int:
+    """How often to try where nothing is wrong but that another transaction was in the way; once for anything else."""
     sqlstate = getattr(error.orig, "sqlstate", None)
-    return sqlstate in ("40001", "40P01") or "database is locked" in str(error.orig)
+    if sqlstate in ("40001", "40P01"):
+        return ATTEMPTS
+    is_locked = sqlstate == "55P03" or "database is locked" in str(error.orig)
+    return LOCKED_ATTEMPTS if is_locked else 1

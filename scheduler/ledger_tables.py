@@ -57,6 +57,7 @@ turn = Table(
     Column("connector", String),
     Column("first_bucket", Integer),
     Column("watts", Text),  # JSON: one number a bucket
+    Column("told_ms", BigInteger),
     Column("snoozes", Integer, nullable=False),
     Column("flexible", Boolean, nullable=False),
     Column("rules", Integer, nullable=False),

@@ -1,7 +1,7 @@
 """Floor 2 · The post: notices leave, each once, by who leads, and not in quiet hours.
 
 A notice is taken (`sending`, with the epoch) in a commit of its own before it leaves, and marked `sent` after. One that
-is found `sending` under an older epoch may have left: it is `unknown` and is not sent again.
+is found `sending` before anything is sent may have left: it is `unknown` and is not sent again.
 """
 
 from __future__ import annotations
@@ -19,10 +19,12 @@ AT_A_TIME = 1_000
 
 
 class Said(Struct, frozen=True):
-    """What a notice's body holds: the notice's code, and the turn that it is about."""
+    """What a notice's body holds: its code, the turn, when the place began that it takes away, and why."""
 
     what: str
     turn: str
+    was_ms: int | None = None
+    why: str | None = None
 
 
 class NotDelivered(Exception):
@@ -34,15 +36,13 @@ class Post:
 
     def __init__(self, desk: Desk, deliver: Callable[[Outgoing, Said], None]) -> None:
         self._desk, self._ledger, self._deliver = desk, desk.ledger, deliver
-        self._epoch = 0
         self.unknown = 0
         """Notices that may have left or not, since this process began."""
 
     def turn(self, epoch: int, now_ms: int) -> int:
         """Send what is pending and may be said now; how many left."""
-        if epoch != self._epoch:
+        if self._ledger.outgoing(["sending"], 1):
             self.unknown += len(self._ledger.give_up_sending(epoch))
-            self._epoch = epoch
         return sum(
             self._send(item, epoch, now_ms)
             for item in self._ledger.outgoing(["pending"], AT_A_TIME)
@@ -52,7 +52,9 @@ class Post:
     def _send(self, item: Outgoing, epoch: int, now_ms: int) -> bool:
         said = json.decode(item.body, type=Said)
         turn = self._ledger.turn(said.turn)
-        if (turn is not None and self._is_for_the_morning(turn, now_ms)) or not self._ledger.sending(item.id, epoch):
+        if turn is not None and self._is_for_the_morning(turn, said, now_ms):
+            return False
+        if not self._ledger.sending(item.id, epoch):
             return False
         try:
             self._deliver(item, said)
@@ -65,9 +67,13 @@ class Post:
                 self._desk.told(said.turn, now_ms)
         return True
 
-    def _is_for_the_morning(self, turn: Turn, now_ms: int) -> bool:
-        """In quiet hours only what concerns a place in those same hours is said."""
+    def _is_for_the_morning(self, turn: Turn, said: Said, now_ms: int) -> bool:
+        """In quiet hours only what concerns a place in those same hours is said, also one that is taken away."""
         quiet = self._desk.quiet(turn)
         if not quiet.quiet_at(now_ms):
             return False
-        return turn.place is None or turn.place.start_ms >= quiet.after(now_ms, 0)
+        starts_ms = [turn.place.start_ms] if turn.place is not None else []
+        if said.was_ms is not None:
+            starts_ms.append(said.was_ms)
+        morning_ms = quiet.after(now_ms, 0)
+        return all(at_ms >= morning_ms for at_ms in starts_ms)

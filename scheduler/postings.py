@@ -7,8 +7,9 @@ from collections.abc import Iterable, Sequence
 
 from msgspec import Struct, json
 
+from scheduler.buckets import Place
 from scheduler.ledger import Change, Claim, Imbalance, Outgoing
-from scheduler.turns import Turn, held, is_live, snoozed
+from scheduler.turns import Turn, held, is_live, snoozed, withdrawn
 
 
 class Entry(Struct, frozen=True, order=True):
@@ -125,16 +126,24 @@ def imbalance(
 
 
 def given_back(turn: Turn, now_ms: int) -> Change:
-    """The step of an offer whose time is over, with the notice that says so."""
+    """The step of an offer whose time is over, with the notice that says so. Of one that nobody was told of nothing is
+    said, and it is no snooze.
+    """
+    if turn.told_ms is None:
+        return Change(before=turn, after=withdrawn(turn), by="time")
     after = snoozed(turn, now_ms)
     told = notice(after, "snoozed" if is_live(after) else "given_up")
     return Change(before=turn, after=after, by="time", outgoing=(told,))
 
 
-def notice(after: Turn, what: str) -> Outgoing:
-    """A notice to a turn's household about the step that made it so; `after.rev` is that of before the step."""
+def notice(after: Turn, what: str, was: Place | None = None, why: str | None = None) -> Outgoing:
+    """A notice to a turn's household about the step that made it so; `after.rev` is that of before the step.
+
+    `was` is the place that it takes from them, `why` the cause.
+    """
     to = after.household or ""
-    body = json.encode({"what": what, "turn": after.id}).decode()
+    said = {"what": what, "turn": after.id, "was_ms": was and was.start_ms, "why": why}
+    body = json.encode({name: value for name, value in said.items() if value is not None}).decode()
     return Outgoing(id=f"{after.id}:{after.rev + 1}:{what}", kind="notice", to=to, turn=after.id, body=body)
 
 

@@ -42,11 +42,8 @@ class Rounds:
         """Everything that is due. `mono_s` is a steady clock of the wall."""
         self._ground.look(now_ms)
         self._arrivals.look(now_ms)
-        for connector, plug in self._ground.plugs.items():
-            if plug.trouble == "broken":
-                self._watch.out_of_order(connector, "BROKEN_CHARGER", now_ms)
         self._watch.tick(now_ms)
-        planned = self._to_plan(now_ms, mono_s)
+        planned = self._to_plan(now_ms, mono_s) if self._ground.believed else []
         for site in planned:
             self._planning.site(site, now_ms)
         if planned:

@@ -23,8 +23,9 @@ Rule = Literal[
     "compounds", "horizon", "time", "opening", "longest_turn_min", "one_turn_a_vehicle", "one_turn_a_household",
 ]  # fmt: skip
 
-HORIZON_MS = 7 * 86_400_000
-"""Nobody asks further ahead than this."""
+DAY_MS = 86_400_000
+HORIZON_MS = 7 * DAY_MS
+"""Nobody asks further ahead than this; who stays longest leaves a day later."""
 NIGHT = QuietHours(22 * 60, 7 * 60)
 GUESTS = "guests"
 """Stands for the compound of all who are of none of the site's."""
@@ -87,8 +88,8 @@ def refusal(asked: Asked, rules: RuleSet, now_ms: int, is_workday: IsWorkday) ->
     """The first rule that a wish breaks; None where it may be asked for."""
     if asked.compound not in rules.compounds and not rules.guests:
         return Refusal("compounds", {"compounds": ", ".join(rules.compounds)})
-    if asked.earliest_ms > now_ms + HORIZON_MS:
-        return Refusal("horizon", {"days": HORIZON_MS // 86_400_000})
+    if asked.earliest_ms > now_ms + HORIZON_MS or asked.depart_by_ms > now_ms + HORIZON_MS + DAY_MS:
+        return Refusal("horizon", {"days": HORIZON_MS // DAY_MS})
     takes_ms = charging_ms(asked.energy_kwh, asked.max_w)
     left_ms = asked.depart_by_ms - max(asked.earliest_ms, now_ms)
     if takes_ms > left_ms:

@@ -109,6 +109,10 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "您没有接受这个位置，已经顺延；还可以顺延 {left} 次。",
         "The place went to somebody else and you stay in the row; you may let {left} more pass.",
     ),
+    "notice_withdrawn": (
+        "刚才给您的位置不能用了，因为{why}。我们会再为您安排，不算顺延。",
+        "The place that you were offered cannot be used, because {why}. We look for another; you let none pass.",
+    ),
     "notice_given_up": (
         "您已经顺延三次，申请结束。可以重新申请。",
         "You let three places pass, so this request has ended. You may ask again.",

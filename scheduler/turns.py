@@ -21,7 +21,7 @@ State = Literal[
     "done", "expired", "cancelled", "no_show", "failed", "rejected",
 ]  # fmt: skip
 Event = Literal[
-    "plan", "offer", "accept", "snooze", "give_up", "plug_in", "no_show", "fail", "end", "cancel", "expire",
+    "plan", "offer", "accept", "snooze", "give_up", "withdraw", "plug_in", "no_show", "fail", "end", "cancel", "expire",
 ]  # fmt: skip
 Kind = Literal["asked", "walk_in", "blocked"]
 """Asked for; a car that came without; a plug that somebody keeps from us, so that nobody is promised it."""
@@ -33,7 +33,7 @@ STEPS: dict[State, dict[Event, State]] = {
     "requested": {"plan": "queued", "cancel": "cancelled", "expire": "expired"},
     "queued": {"plan": "queued", "offer": "offered", "cancel": "cancelled", "expire": "expired", "fail": "failed"},
     "offered": {
-        "accept": "reserved", "snooze": "queued", "give_up": "expired", "plug_in": "active",
+        "accept": "reserved", "snooze": "queued", "give_up": "expired", "withdraw": "queued", "plug_in": "active",
         "cancel": "cancelled", "fail": "failed",
     },
     "reserved": {"plug_in": "active", "no_show": "no_show", "cancel": "cancelled", "fail": "failed"},
@@ -72,8 +72,8 @@ class Turn(Struct, frozen=True, kw_only=True):
     """A place at a plug and energy by a time. Times are service time in milliseconds since 1970, UTC.
 
     `due_ms` is when the state is left if nothing else happens; only an ended turn has none. `waiting_ms` is since when
-    it waits, from the first request; a snooze or a cancel stops that at `waited_ms`. `rev` grows with each step that
-    the ledger keeps.
+    it waits, from the first request; a snooze or a cancel stops that at `waited_ms`. `told_ms` is when the notice of
+    the offer was delivered. `rev` grows with each step that the ledger keeps.
     """
 
     id: str
@@ -94,6 +94,7 @@ class Turn(Struct, frozen=True, kw_only=True):
     waited_ms: int = 0
     due_ms: int | None
     place: Place | None = None
+    told_ms: int | None = None
     snoozes: int = 0
     flexible: bool = False
     rules: int = 0
@@ -135,20 +136,37 @@ def offered(turn: Turn, place: Place, now_ms: int, quiet: QuietHours) -> Turn:
     """A place is held for an answer. The time to answer runs from `told`; until then it is held until it begins, or
     for the time to answer where that is longer.
     """
-    return _step(turn, "offer", place=place, due_ms=max(place.start_ms, quiet.after(now_ms, ANSWER_MIN)))
+    due_ms = max(place.start_ms, quiet.after(now_ms, ANSWER_MIN))
+    return _step(turn, "offer", place=place, told_ms=None, due_ms=due_ms)
 
 
 def told(turn: Turn, now_ms: int, quiet: QuietHours) -> Turn:
     """The notice of an offer was delivered. Raises NotNow where nothing is offered."""
     if turn.state != "offered":
         raise NotNow(turn, "offer")
-    return replace(turn, due_ms=quiet.after(now_ms, ANSWER_MIN))
+    return replace(turn, told_ms=now_ms, due_ms=quiet.after(now_ms, ANSWER_MIN))
 
 
-def accepted(turn: Turn, quiet: QuietHours) -> Turn:
-    """Promised. The hold runs from the start of the place, outside quiet hours."""
+def accepted(turn: Turn, now_ms: int, quiet: QuietHours) -> Turn:
+    """Promised. The hold runs from the start of the place, or from now where that is later. Raises NotNow, also where
+    the time to answer or the place is over.
+    """
     place = _placed(turn, "accept")
-    return _step(turn, "accept", due_ms=quiet.after(place.start_ms, HOLD_MIN))
+    if lapsed(turn, now_ms) or place.end_ms <= now_ms:
+        raise NotNow(turn, "accept")
+    return _step(turn, "accept", due_ms=hold_ends_ms(place, now_ms, quiet))
+
+
+def hold_ends_ms(place: Place, now_ms: int, quiet: QuietHours) -> int:
+    """Until when a place waits for its car: 15 min outside quiet hours, and never longer than the place is."""
+    return min(quiet.after(max(place.start_ms, now_ms), HOLD_MIN), place.end_ms)
+
+
+def waits_on(turn: Turn, now_ms: int, quiet: QuietHours) -> Turn:
+    """Whether its car came cannot be told now: the hold begins anew. Raises NotNow."""
+    if turn.state != "reserved":
+        raise NotNow(turn, "accept")
+    return replace(turn, due_ms=hold_ends_ms(_placed(turn, "accept"), now_ms, quiet))
 
 
 def snoozed(turn: Turn, now_ms: int) -> Turn:
@@ -158,6 +176,11 @@ def snoozed(turn: Turn, now_ms: int) -> Turn:
     if no >= SNOOZES:
         return _step(stopped, "give_up", ended_ms=now_ms, due_ms=None)
     return _step(stopped, "snooze", place=None, due_ms=latest_start_ms(turn))
+
+
+def withdrawn(turn: Turn) -> Turn:
+    """The place is not to be had, or nobody could be told of it in time: it waits on, and that is no snooze."""
+    return _step(turn, "withdraw", place=None, due_ms=latest_start_ms(turn))
 
 
 def lapsed(turn: Turn, now_ms: int) -> bool:
@@ -170,11 +193,11 @@ def delayed(turn: Turn, now_ms: int) -> Turn:
     return replace(turn, delayed_ms=turn.delayed_ms or now_ms)
 
 
-def moved(turn: Turn, place: Place, quiet: QuietHours) -> Turn:
+def moved(turn: Turn, place: Place, now_ms: int, quiet: QuietHours) -> Turn:
     """Promised elsewhere or at another time, under the same id; `moved_from` is where it was before. Raises NotNow."""
     if turn.state not in ("offered", "reserved"):
         raise NotNow(turn, "plan")
-    due_ms = quiet.after(place.start_ms, HOLD_MIN)
+    due_ms = hold_ends_ms(place, now_ms, quiet)
     if turn.state == "offered":
         due_ms = max(turn.due_ms or 0, place.start_ms)
     return replace(turn, place=place, due_ms=due_ms, moved_from=_placed(turn, "plan").connector)
@@ -189,6 +212,11 @@ def heard(turn: Turn, now_ms: int) -> Turn:
     if turn.state != "active":
         raise NotNow(turn, "plug_in")
     return replace(turn, due_ms=now_ms + STALE_MS)
+
+
+def heard_ms(turn: Turn) -> int | None:
+    """When a car that is at its plug was last heard of; None of a turn that is not active."""
+    return turn.due_ms - STALE_MS if turn.state == "active" and turn.due_ms is not None else None
 
 
 def stays(turn: Turn) -> Turn:

@@ -5,27 +5,23 @@ It looks at levels, again and again: a tick that was missed is late, never lost.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Protocol
+from contextlib import suppress
 
 from scheduler import turns
-from scheduler.buckets import BUCKETS_PER_DAY, Place, bucket_at
-from scheduler.desk import Desk
+from scheduler.buckets import BUCKETS_PER_DAY
+from scheduler.desk import Desk, UnknownSite, delivered
+from scheduler.elsewhere import CAUSES, Elsewhere, Plugs
 from scheduler.ledger import Change, Moved, OverLimit, Taken
 from scheduler.postings import given_back, notice
-from scheduler.turns import Cause, Turn
+from scheduler.turns import Cause, NotNow, Turn
 
 AT_A_TIME = 100
-
-
-class Plugs(Protocol):
-    """What is known of the plugs right now."""
-
-    def free(self, connector: str) -> bool:
-        """Whether somebody who comes could plug in: no car is there, it works, and it can be reached."""
-
-    def blocked(self, connector: str) -> bool:
-        """Whether who is awaited there could not plug in. A car that has just come into the bay may be the very one."""
+BROKEN_AHEAD_MS = 2 * 3_600_000
+"""Of a plug that is broken, who comes within so long is promised another; it may be mended for whoever comes later."""
+LAST_LOOK_MS = 10 * 60_000
+"""So long before its start a promise is moved away from a silent plug, and failed where no other place is to be had."""
+MOST_STEPS = 2 * BUCKETS_PER_DAY
+"""Of one car that stays, in one look."""
 
 
 class Watch:
@@ -33,96 +29,118 @@ class Watch:
 
     def __init__(self, desk: Desk, plugs: Plugs) -> None:
         self._desk, self._ledger, self._plugs = desk, desk.ledger, plugs
+        self._other = Elsewhere(desk, plugs)
 
     def tick(self, now_ms: int) -> None:
         """Everything that is due: first cars that stay beyond their place, so that no one's hold runs for nothing."""
         for turn in self._ledger.turns(states=["active"]):
-            self._stays(turn, now_ms)
-        for turn in self._ledger.turns(states=["reserved"]):
-            if turn.place is not None and turn.place.start_ms <= now_ms and self._plugs.blocked(turn.place.connector):
-                self._elsewhere(turn, now_ms, "BLOCKED")
-        while over := self._ledger.due(now_ms, AT_A_TIME):
+            with suppress(NotNow, UnknownSite):  # it changed since it was read: the next look decides
+                self._stays(turn, now_ms)
+        for turn in self._ledger.turns(states=["offered", "reserved"]):
+            with suppress(NotNow, UnknownSite):
+                self._awaits(turn, now_ms)
+        seen: set[tuple[str, int]] = set()
+        while over := [turn for turn in self._ledger.due(now_ms, AT_A_TIME) if (turn.id, turn.rev) not in seen]:
             for turn in over:
-                self._over(turn, now_ms)
+                seen.add((turn.id, turn.rev))
+                with suppress(NotNow, UnknownSite):
+                    self._over(turn, now_ms)
 
-    def out_of_order(self, connector: str, cause: Cause, now_ms: int) -> None:
-        """A plug cannot be used: who was promised it is promised another place, or told that we failed."""
-        for turn in self._ledger.turns(site=connector.partition("/")[0], states=["offered", "reserved"]):
-            if turn.place is not None and turn.place.connector == connector:
-                self._elsewhere(turn, now_ms, cause, without=connector)
+    def _awaits(self, turn: Turn, now_ms: int) -> None:
+        """Whether the plug of a promise or an offer can be used when it begins."""
+        assert turn.place is not None
+        seen = self._plugs.seen(turn.place.connector)
+        begins_in_ms = turn.place.start_ms - now_ms
+        ahead_ms = {"broken": BROKEN_AHEAD_MS, "silent": LAST_LOOK_MS}.get(seen, 0)
+        if seen not in CAUSES or begins_in_ms > ahead_ms or (seen == "taken" and turn.state == "offered"):
+            return
+        self._elsewhere(turn, now_ms, CAUSES[seen], or_fail=begins_in_ms <= LAST_LOOK_MS)
 
     def _over(self, turn: Turn, now_ms: int) -> None:
         """A state has run out."""
         if turn.state == "offered":
             self._try(given_back(turn, now_ms), now_ms=now_ms)
         elif turn.state == "reserved":
-            self._leave(turn, turns.missed(turn, now_ms), "missed", now_ms)
+            self._nobody_came(turn, now_ms)
         elif turn.state == "active":
-            self._leave(turn, turns.done(turn, now_ms), "", now_ms)
+            self._unheard(turn, now_ms)
         else:
-            self._leave(turn, turns.expired(turn, now_ms), "expired", now_ms)
+            self._leave(turn, turns.expired(turn, now_ms), now_ms, says="expired")
+
+    def _nobody_came(self, turn: Turn, now_ms: int) -> None:
+        """Missed only where it is known that the plug was there for it."""
+        assert turn.place is not None
+        seen, is_past = self._plugs.seen(turn.place.connector), turn.place.end_ms <= now_ms
+        if seen == "free" or (seen == "arriving" and is_past):
+            self._leave(turn, turns.missed(turn, now_ms), now_ms, says="missed")
+        elif is_past:
+            self._leave(turn, turns.failed(turn, CAUSES.get(seen, "BROKEN_CHARGER"), now_ms), now_ms, says="failed")
+        elif seen not in CAUSES:
+            self._leave(turn, turns.waits_on(turn, now_ms, self._desk.quiet(turn)), now_ms)
+
+    def _unheard(self, turn: Turn, now_ms: int) -> None:
+        """A car whose plug was not heard of for a day, or that left unseen: it was there until it was last heard of."""
+        last_ms = min(now_ms, turns.heard_ms(turn) or now_ms)
+        self._leave(turn, turns.done(turn, now_ms), now_ms, delivery=delivered(turn, last_ms, 0.0, 0))
 
     def _stays(self, turn: Turn, now_ms: int) -> None:
         """A car is still there at the end of its place: claim what it keeps from others until it leaves.
 
-        A bucket at a time, since each may be another's, who is moved in the same transaction.
+        A bucket at a time, since each may be another's, who is moved in the same transaction. No limit holds for what
+        has happened.
         """
-        while turn.state == "active" and turn.place is not None and turn.place.end_ms <= now_ms:
-            change = self._desk.change(turn, turns.stays(turn))
+        for _ in range(MOST_STEPS):
+            if turn.state != "active" or turn.place is None or turn.place.end_ms > now_ms:
+                return
+            if self._plugs.seen(turn.place.connector) == "unknown":
+                return
+            stays = Change(before=turn, after=turns.stays(turn))
             try:
-                [turn] = self._ledger.commit([change], now_ms)
+                [turn] = self._ledger.commit([stays], now_ms)
             except Taken as taken:
                 other = self._ledger.turn(taken.claim.turn)
                 if other is not None and other.state == "active":  # so this one has left, unheard
-                    self._leave(turn, turns.done(turn, now_ms), "", now_ms)
-                elif other is not None:
-                    self._elsewhere(other, now_ms, "BLOCKED", with_=change)
-                turn = self._ledger.turn(turn.id) or turn
-            except Moved as moved:
-                turn = moved.now or turns.done(turn, now_ms)
+                    self._unheard(turn, now_ms)
+                elif other is not None and not self._elsewhere(other, now_ms, "BLOCKED", with_=stays):
+                    return
+                turn = self._desk.turn(turn.id)
+            except Moved:
+                turn = self._desk.turn(turn.id)
 
     def _elsewhere(
-        self, turn: Turn, now_ms: int, cause: Cause, *, with_: Change | None = None, without: str | None = None
-    ) -> None:
-        """Move a promise to the first place that is free before it must leave; where there is none, fail it."""
+        self, turn: Turn, now_ms: int, cause: Cause, *, with_: Change | None = None, or_fail: bool = True
+    ) -> bool:
+        """Move a promise to the first place that is free before it must leave; where there is none, fail it.
+
+        Whether anything of it was kept.
+        """
         together = [] if with_ is None else [with_]
-        for place in self._places(turn, now_ms, without):
-            moved = turns.moved(turn, place, self._desk.quiet(turn))
+        for place in self._other.places(turn, now_ms):
+            moved = turns.moved(turn, place, now_ms, self._desk.quiet(turn))
             later = turn.place is not None and place.start_ms > turn.place.start_ms
             moved = turns.delayed(moved, now_ms) if later else moved
             says = "delayed" if turn.place is not None and place.connector == turn.place.connector else "moved"
-            if self._try(*together, self._desk.change(turn, moved, outgoing=(notice(moved, says),)), now_ms=now_ms):
-                return
-        failed = turns.failed(turn, cause, now_ms)
-        self._try(*together, self._desk.change(turn, failed, outgoing=(notice(failed, "failed"),)), now_ms=now_ms)
+            told = notice(moved, says, was=turn.place, why=cause)
+            if self._try(*together, self._desk.change(turn, moved, outgoing=(told,)), now_ms=now_ms):
+                return True
+        if not or_fail:
+            return False
+        if turn.state == "offered":
+            told = notice(turns.withdrawn(turn), "withdrawn", was=turn.place, why=cause)
+            gone = self._desk.change(turn, turns.withdrawn(turn), outgoing=(told,) if turn.told_ms else ())
+        else:
+            failed = turns.failed(turn, cause, now_ms)
+            gone = self._desk.change(turn, failed, outgoing=(notice(failed, "failed", was=turn.place),))
+        return self._try(*together, gone, now_ms=now_ms)
 
-    def _places(self, turn: Turn, now_ms: int, without: str | None) -> Iterator[Place]:
-        """Free places of the same length and power, the earliest first, that end before the car must leave."""
-        site, _, _ = self._desk.rules(turn.site)
-        assert turn.place is not None
-        length, watts = len(turn.place.watts), turn.place.watts
-        first = max(bucket_at(now_ms), turn.place.first)
-        until = min(bucket_at(turn.depart_by_ms), first + BUCKETS_PER_DAY)
-        claims = self._ledger.claims(site.id, range(first, max(first, until)))
-        taken = {(claim.connector, claim.bucket) for claim in claims if claim.turn != turn.id}
-        for start in range(first, until - length + 1):
-            for connector in site.connectors:
-                place = Place(connector.id, start, watts)
-                if connector.id == without or connector.max_w < max(watts) or place == turn.place:
-                    continue
-                if start == bucket_at(now_ms) and not self._plugs.free(connector.id):
-                    continue
-                if not any((connector.id, bucket) in taken for bucket in place.buckets):
-                    yield place
-
-    def _leave(self, before: Turn, after: Turn, says: str, now_ms: int) -> None:
+    def _leave(self, before: Turn, after: Turn, now_ms: int, *, says: str = "", **more: object) -> None:
         leaving = (notice(after, says),) if says and after.household else ()
-        self._try(self._desk.change(before, after, outgoing=leaving), now_ms=now_ms)
+        self._try(self._desk.change(before, after, outgoing=leaving, **more), now_ms=now_ms)
 
     def _try(self, *changes: Change, now_ms: int) -> bool:
         """Keep them; False where another was faster, or the place is not to be had. The next look decides again."""
         try:
-            self._ledger.commit(changes, now_ms)
+            self._ledger.commit(list(changes), now_ms)
         except (Moved, Taken, OverLimit):
             return False
         return True

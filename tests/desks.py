@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
+from typing import cast, get_args
 
-from ingest.assets import Inventory
+from ingest.assets import ConnectorType, Inventory
 from ingest.workdays import is_workday
 from scheduler.calls import call_name
 from scheduler.desk import Connector, Desk, SiteFacts, Wish
+from scheduler.elsewhere import Seen
 from scheduler.ground import sites_of
 from scheduler.ledger import Household, Ledger
 from scheduler.ledger_memory import MemoryLedger
@@ -51,14 +54,21 @@ class World:
     """Three plugs of 7 kW that may draw 14 together, and what is at each of them: nothing, a turn's car, or trouble."""
 
     def __init__(
-        self, ledger: Ledger | None = None, rules: RuleSet | None = None, limit_w: int | None = 14_000
+        self,
+        ledger: Ledger | None = None,
+        rules: RuleSet | None = None,
+        limit_w: int | None = 14_000,
+        types: Sequence[ConnectorType] = ("GBT_AC",) * 3,
     ) -> None:
         self.ledger = ledger or MemoryLedger(lambda: 0)
         self.now_ms = NINE_MS
         self.at: dict[str, str | None] = dict.fromkeys(PLUGS)
+        self.unheard: dict[str, Seen] = {}
+        """Plugs of which nothing is heard, whatever is there."""
         self.facts = SiteFacts(
-            id=SITE, mode="in_turn", connectors=tuple(Connector(plug, 7_000) for plug in PLUGS), limit_w=limit_w
-        )
+            id=SITE, mode="in_turn", limit_w=limit_w,
+            connectors=tuple(Connector(plug, 7_000, of) for plug, of in zip(PLUGS, types, strict=True)),
+        )  # fmt: skip
         self.desk = Desk(self.ledger, self, Names(), is_workday)
         self.watch = Watch(self.desk, self)
         self.rules = rules or RuleSet(site=SITE, compounds=("k-01", "k-02"), quiet=NO_QUIET)
@@ -70,10 +80,11 @@ class World:
         return self.facts if site == SITE else None
 
     def free(self, connector: str) -> bool:
-        return self.at[connector] is None
+        return self.seen(connector) == "free"
 
-    def blocked(self, connector: str) -> bool:
-        return not self.free(connector)
+    def seen(self, connector: str) -> Seen:
+        there = self.unheard.get(connector, self.at[connector])
+        return "free" if there is None else cast("Seen", there) if there in get_args(Seen) else "taken"
 
     def wish(self, household: str = "h1", hours: float = 6, **said: object) -> Wish:
         usual = {

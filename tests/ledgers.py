@@ -10,8 +10,9 @@ from msgspec.structs import replace
 from scheduler import turns
 from scheduler.buckets import BUCKET_MS, Place
 from scheduler.ledger import NO_LIMITS, Change, Ledger, Limits
+from scheduler.ledger_engine import engine_of
 from scheduler.ledger_migrations import migrate
-from scheduler.ledger_sql import SqlLedger, engine_of
+from scheduler.ledger_sql import SqlLedger
 from scheduler.quiet import QuietHours
 from scheduler.turns import Turn
 from tests.stores import NINE_MS
@@ -66,7 +67,7 @@ def offer(ledger: Ledger, place: Place, limits: Limits = NO_LIMITS, now_ms: int 
 def promise(ledger: Ledger, place: Place, limits: Limits = NO_LIMITS, **said: Any) -> Turn:
     """Offered, and accepted."""
     held = offer(ledger, place, limits, **said)
-    return step(ledger, held, turns.accepted(held, NO_QUIET))
+    return step(ledger, held, turns.accepted(held, NINE_MS, NO_QUIET))
 
 
 def walk_in(place: Place, **said: Any) -> Turn:

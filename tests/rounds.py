@@ -47,6 +47,7 @@ class Neighbourhood:
         self.ledger = ledger or MemoryLedger(lambda: 0)
         self.rules = RuleSet(site=SITE, compounds=(*compounds,), quiet=NO_QUIET)
         self.ledger.adopt(self.rules, after=0, by="init", now_ms=self.now_ms)
+        self.ledger.lead("one", 1e6)
         for no in range(1, 7):
             self.ledger.register(Household(id=f"h{no}", compound=f"k-0{1 + no % 2}", dwelling=str(no)))
         self.lead()

@@ -148,6 +148,13 @@ def test_a_wish_that_nobody_can_keep_is_refused_with_what_is_wrong(office, said,
     assert office.get("/turns").json()["items"] == []
 
 
+@pytest.mark.parametrize("dwelling", ["3-5\x002", "3-502\n", ""])
+def test_a_dwelling_that_nobody_can_keep_is_refused(office, dwelling):
+    said = {"compound": "c-01", "dwelling": dwelling}
+    answer = office.client.put("/api/v1/households/h-1", json=said, headers=STAFF)
+    assert (answer.status_code, answer.json()["type"]) == (422, "/problems/invalid")
+
+
 def test_two_households_have_not_one_dwelling(office):
     answer = office.client.put("/api/v1/households/h-18", headers=STAFF, json={"compound": "c-01", "dwelling": "3-502"})
     assert (answer.status_code, answer.json()["type"]) == (409, "/problems/dwelling-taken")

@@ -123,10 +123,10 @@ def test_an_end_gives_all_of_its_place_back(ledger, end):
 
 def test_a_turn_moves_in_one_step_and_keeps_its_id(ledger):
     held = promise(ledger, a_place())
-    moved = step(ledger, held, turns.moved(held, a_place(OTHER_PLUG, NINE + 1), NO_QUIET))
+    moved = step(ledger, held, turns.moved(held, a_place(OTHER_PLUG, NINE + 1), NINE_MS, NO_QUIET))
     assert (moved.id, moved.state, moved.moved_from) == (held.id, "reserved", PLUG)
     assert {claim.connector for claim in ledger.claims("jn-01", ALL_DAY)} == {OTHER_PLUG}
-    later = step(ledger, moved, turns.moved(moved, a_place(OTHER_PLUG, NINE + 3), NO_QUIET))
+    later = step(ledger, moved, turns.moved(moved, a_place(OTHER_PLUG, NINE + 3), NINE_MS, NO_QUIET))
     assert [claim.bucket for claim in ledger.claims("jn-01", ALL_DAY)] == list(later.place.buckets)
 
 
@@ -134,8 +134,8 @@ def test_two_turns_change_places_in_one_step(ledger):
     one, other = promise(ledger, a_place(PLUG)), promise(ledger, a_place(OTHER_PLUG))
     ledger.commit(
         [
-            Change(before=one, after=turns.moved(one, other.place, NO_QUIET)),
-            Change(before=other, after=turns.moved(other, one.place, NO_QUIET)),
+            Change(before=one, after=turns.moved(one, other.place, NINE_MS, NO_QUIET)),
+            Change(before=other, after=turns.moved(other, one.place, NINE_MS, NO_QUIET)),
         ],
         NINE_MS,
     )
@@ -159,7 +159,7 @@ def test_a_car_that_stays_blocks_the_next_bucket_while_who_waits_is_moved(ledger
     ledger.commit(
         [
             Change(before=stays, after=turns.stays(stays)),
-            Change(before=waits, after=turns.moved(waits, a_place(OTHER_PLUG, NINE + 4), NO_QUIET)),
+            Change(before=waits, after=turns.moved(waits, a_place(OTHER_PLUG, NINE + 4), NINE_MS, NO_QUIET)),
         ],
         NINE_MS,
     )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import event, text
+from sqlalchemy.exc import DataError
 
 from scheduler import turns
-from scheduler.ledger import Change, Taken
-from scheduler.ledger_sql import SqlLedger, engine_of
-from tests.ledgers import NINE, NO_QUIET, a_place, offer, opened, promise, step, walk_in
+from scheduler.ledger import Change, LedgerUnavailable, Taken
+from scheduler.ledger_engine import engine_of
+from scheduler.ledger_sql import SqlLedger
+from tests.ledgers import NINE, NO_QUIET, a_place, ask, offer, opened, promise, step, walk_in
 from tests.stores import NINE_MS
 
 
@@ -47,8 +49,38 @@ def test_an_offer_that_is_answered_while_another_wants_its_place_stays_promised(
     offered = offer(one, a_place(), now_ms=NINE_MS - 20 * 60_000)
     offered = step(one, offered, turns.told(offered, NINE_MS - 11 * 60_000, NO_QUIET))
     ledger, meanwhile = other
-    meanwhile["INSERT INTO turn"] = lambda: step(one, offered, turns.accepted(offered, NO_QUIET))
+    meanwhile["INSERT INTO turn"] = lambda: step(one, offered, turns.accepted(offered, NINE_MS - 120_000, NO_QUIET))
     with pytest.raises(Taken):
         ledger.commit([Change(before=None, after=walk_in(a_place()))], NINE_MS)
     assert one.turn(offered.id).state == "reserved"
     assert not one.imbalance()
+
+
+def test_a_lock_that_is_kept_holds_nobody_for_ever(postgres_url):
+    ledger = opened(postgres_url)
+    asked = ask(ledger)
+    quick = SqlLedger(engine_of(f"{postgres_url}?options=-c%20lock_timeout%3D100ms"))
+    holds = engine_of(postgres_url)
+    with holds.begin() as connection:
+        connection.execute(text("SELECT id FROM turn FOR UPDATE"))
+        with pytest.raises(LedgerUnavailable, match="lock timeout"):
+            step(quick, asked, turns.cancelled(asked, NINE_MS))
+    assert step(quick, asked, turns.cancelled(asked, NINE_MS)).state == "cancelled"
+    for one in (ledger, quick):
+        one.close()
+    holds.dispose()
+
+
+def test_no_connection_waits_for_ever_unless_its_address_says_so(postgres_url):
+    engine = engine_of(postgres_url)
+    with engine.connect() as connection:
+        waits = [connection.execute(text(f"SHOW {name}")).scalar() for name in ("statement_timeout", "lock_timeout")]
+    assert waits == ["15s", "5s"]
+    engine.dispose()
+
+
+def test_what_the_tables_do_not_take_is_no_fault_of_the_database(postgres_url):
+    ledger = opened(postgres_url)
+    with pytest.raises((DataError, ValueError)):
+        ledger.turn("a\x00b")
+    ledger.close()

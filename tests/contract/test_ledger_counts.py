@@ -38,11 +38,13 @@ def test_power_moves_among_cars_that_stay_plugged(ledger):
     other = promise(ledger, Place(OTHER_PLUG, NINE, (0, 0, 7_000, 7_000)), limits)
     changed = [
         Change(
-            before=first, after=turns.moved(first, Place(PLUG, NINE, (0, 0, 7_000, 7_000)), NO_QUIET), limits=limits
+            before=first,
+            after=turns.moved(first, Place(PLUG, NINE, (0, 0, 7_000, 7_000)), NINE_MS, NO_QUIET),
+            limits=limits,
         ),
         Change(
             before=other,
-            after=turns.moved(other, Place(OTHER_PLUG, NINE, (7_000, 7_000, 0, 0)), NO_QUIET),
+            after=turns.moved(other, Place(OTHER_PLUG, NINE, (7_000, 7_000, 0, 0)), NINE_MS, NO_QUIET),
             limits=limits,
         ),
     ]
@@ -57,7 +59,7 @@ def test_more_than_the_limit_alone_is_refused_on_an_empty_site(ledger):
 
 def test_a_limit_that_sank_below_what_is_promised_hinders_no_one_from_giving_back(ledger):
     held = promise(ledger, a_place(), Limits(site_w=(7_000,) * 4))
-    step(ledger, held, turns.moved(held, a_place(watts=3_500), NO_QUIET), Limits(site_w=(2_000,) * 4))
+    step(ledger, held, turns.moved(held, a_place(watts=3_500), NINE_MS, NO_QUIET), Limits(site_w=(2_000,) * 4))
     assert ledger.reserved_w("jn-01", range(NINE, NINE + 1)) == [3_500]
 
 
@@ -144,7 +146,7 @@ def test_what_was_being_sent_when_another_took_over_is_unknown_once(ledger):
     told(ledger, "a", "b")
     first = ledger.lead("one", for_s=0.2)
     ledger.sending("a", first.epoch)
-    assert ledger.give_up_sending(first.epoch) == []
+    assert ledger.give_up_sending(first.epoch - 1) == []
     second = until(lambda: (lease := ledger.lead("two", for_s=60)).holder == "two" and lease)
     assert not ledger.sending("b", first.epoch)
     assert [item.id for item in ledger.give_up_sending(second.epoch)] == ["a"]

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import inspect, text
 
-from scheduler.ledger_migrations import NOTHING, LedgerTooNew, migrate, version_of
-from scheduler.ledger_sql import SqlLedger, engine_of
+from scheduler.ledger_engine import engine_of
+from scheduler.ledger_migrations import NOTHING, ONE_AT_A_TIME, LedgerTooNew, migrate, version_of
+from scheduler.ledger_sql import SqlLedger
 from scheduler.ledger_tables import metadata
+from tests.brokers import until
 from tests.ledgers import a_place, promise
 
 
@@ -71,7 +75,23 @@ def test_a_step_back_and_forth_keeps_the_turns_that_both_know(engine):
     migrate(engine)
     kept = promise(SqlLedger(engine), a_place())
     migrate(engine, "0001")
-    assert SqlLedger(engine).turns() == [kept]
+    with engine.connect() as connection:
+        assert connection.execute(text("SELECT id, state FROM turn")).all() == [(kept.id, kept.state)]
     migrate(engine)
     assert SqlLedger(engine).turns() == [kept]
     assert SqlLedger(engine).deliveries([kept.household], 0) == []
+
+
+def test_two_processes_that_find_a_ledger_empty_make_its_tables_once(postgres_url):
+    held, waits = engine_of(postgres_url), engine_of(postgres_url)
+    with ThreadPoolExecutor() as other:
+        with held.begin() as connection:
+            connection.execute(text(f"SELECT pg_advisory_xact_lock({ONE_AT_A_TIME})"))
+            made = other.submit(migrate, waits)
+            asked = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+            until(lambda: connection.execute(text(asked)).scalar() == 1)
+            assert not made.done()
+        made.result(30)
+    assert version_of(waits) is not None
+    for engine in (held, waits):
+        engine.dispose()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from scheduler import turns
 from scheduler.buckets import Place, bucket_at
 from scheduler.leading import LEASE_S, RENEW_EVERY_S, Leader
 from scheduler.ledger import LedgerUnavailable
 from scheduler.post import NotDelivered, Post
+from scheduler.postings import notice
 from scheduler.quiet import QuietHours
 from scheduler.rules import RuleSet
 from tests.desks import PLUGS, SITE, World
@@ -126,6 +128,36 @@ def test_in_quiet_hours_only_what_concerns_them_is_said(ledger, carrier, hour, s
     world.now_ms += 9 * 3_600_000
     Post(world.desk, carrier).turn(epoch_of(ledger), world.now_ms)
     assert len(carrier.came) == 1
+
+
+def test_that_a_place_of_tonight_is_taken_away_is_said_tonight(ledger, carrier):
+    """At 23:00 in Shanghai the place of 23:30 is moved to eight in the morning."""
+    world = World(ledger, rules=NIGHT)
+    world.now_ms += 5 * 3_600_000
+    turn = world.desk.accept(offered(world, in_buckets=6).id, world.now_ms)
+    post = Post(world.desk, carrier)
+    post.turn(epoch_of(ledger), world.now_ms)
+    world.now_ms += 3_600_000
+    later = Place(PLUGS[1], turn.place.first + 34, turn.place.watts)
+    moved = turns.moved(turn, later, world.now_ms, NIGHT.quiet)
+    ledger.commit([world.desk.change(turn, moved, outgoing=(notice(moved, "moved", was=turn.place),))], world.now_ms)
+    assert post.turn(epoch_of(ledger), world.now_ms) == 1
+    assert carrier.came[-1] == f"moved of {turn.id}"
+
+
+def test_a_notice_on_which_the_carrier_fell_is_unknown_and_holds_nothing_up(world, carrier):
+    offered(world)
+
+    def falls(_item, _said):
+        raise RuntimeError("no such thing was thought of")
+
+    post = Post(world.desk, falls)
+    with pytest.raises(RuntimeError):
+        post.turn(epoch_of(world.ledger), world.now_ms)
+    offered(world, in_buckets=20, household="h2")
+    again = Post(world.desk, carrier)
+    assert again.turn(epoch_of(world.ledger), world.now_ms) == 1
+    assert again.unknown == 1
 
 
 # --- who leads -------------------------------------------------------------------------------------------------------

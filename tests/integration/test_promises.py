@@ -14,10 +14,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 from msgspec.structs import replace
 
+from ingest.assets import Window
 from scheduler.buckets import Place, bucket_at
 from scheduler.ledger import OverLimit, Taken
+from scheduler.quiet import QuietHours
+from scheduler.rules import Quota
 from scheduler.turns import HOLDING, LIVE, NotNow, Turn
 from tests.desks import HOUR_MS, PLUGS, SITE, World
+from tests.ledgers import NO_QUIET
 
 LIMIT_W = 14_000
 WATTS = ((7_000,), (3_500,), (7_000, 0), (0, 7_000))
@@ -145,20 +149,23 @@ class Promises(RuleBasedStateMachine):
 
     @rule(plug=st.sampled_from(PLUGS))
     def leave(self, plug):
-        there = self.world.at[plug]
-        self.world.at[plug] = None
-        if there not in (None, "foreign", "broken") and self.world.ledger.turn(there).state == "active":
-            self.world.desk.unplug(there, self.world.now_ms, energy_kwh=3.5)
+        if plug in self.world.unheard:
+            return
+        there, self.world.at[plug] = self.world.at[plug], None
+        turn = self.world.ledger.turn(there or "")
+        if turn is not None and turn.state == "active":
+            self.world.desk.unplug(turn.id, self.world.now_ms, energy_kwh=3.5)
 
-    @rule(plug=st.sampled_from(PLUGS), by=st.sampled_from(["foreign", "broken"]))
+    @rule(plug=st.sampled_from(PLUGS), by=st.sampled_from(["foreign", "broken", "arriving"]))
     def trouble(self, plug, by):
         if self.world.free(plug):
             self.world.at[plug] = by
-            if by == "broken":
-                self.world.watch.out_of_order(plug, "BROKEN_CHARGER", self.world.now_ms)
-                assert all(
-                    turn.place.connector != plug for turn in self.world.ledger.turns(states=["offered", "reserved"])
-                )
+
+    @rule(plug=st.sampled_from(PLUGS), how=st.sampled_from(["silent", "unknown", None]))
+    def fall_silent_or_speak_again(self, plug, how):
+        self.world.unheard.pop(plug, None)
+        if how is not None:
+            self.world.unheard[plug] = how
 
     # --- time, and committees ----------------------------------------------------------------------------------------
 
@@ -169,16 +176,25 @@ class Promises(RuleBasedStateMachine):
         self.world.later(minutes)
         assert self.world.ledger.due(self.world.now_ms) == []
         for was in before.values():
-            if self.world.ledger.turn(was.id).state == "no_show":
-                assert self.world.free(self.world.ledger.turn(was.id).place.connector)
+            now = self.world.ledger.turn(was.id)
+            if now.state == "no_show":
+                assert self.world.seen(now.place.connector) in ("free", "arriving")
 
     @precondition(lambda self: self.version < 4)
-    @rule(guests=st.integers(0, 1), longest=st.sampled_from([60, 720]))
-    def rules_change(self, guests, longest):
-        self.world.ledger.adopt(
-            replace(self.world.rules, longest_turn_min=longest, guests=guests), after=self.version, by="p",
-            now_ms=self.world.now_ms,
+    @rule(
+        guests=st.integers(0, 1),
+        longest=st.sampled_from([60, 720]),
+        quota=st.integers(0, 2),
+        closes=st.sampled_from([None, 20, 24]),
+        quiet=st.sampled_from([NO_QUIET, QuietHours(22 * 60, 7 * 60)]),
+    )
+    def rules_change(self, guests, longest, quota, closes, quiet):
+        opening = () if closes is None else (Window("all", 0, closes * 60),)
+        changed = replace(
+            self.world.rules, longest_turn_min=longest, guests=guests, opening=opening, quiet=quiet,
+            quotas=(Quota(compound="k-01", connectors=quota),),
         )  # fmt: skip
+        self.world.ledger.adopt(changed, after=self.version, by="p", now_ms=self.world.now_ms)
         self.version += 1
 
     # --- what always holds -------------------------------------------------------------------------------------------
@@ -224,7 +240,7 @@ class Promises(RuleBasedStateMachine):
     @invariant()
     def a_car_that_is_there_is_seen_by_the_plan(self):
         for turn in self.world.ledger.turns(states=["active"]):
-            assert turn.place.end_ms > self.world.now_ms
+            assert turn.place.end_ms > self.world.now_ms or self.world.seen(turn.place.connector) == "unknown"
 
 
 PART = 500  # a run's memory and the time of each example grow with what it has tried

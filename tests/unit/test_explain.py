@@ -27,7 +27,7 @@ def offer() -> Turn:
 
 
 def reserved() -> Turn:
-    return turns.accepted(offer(), NO_QUIET)
+    return turns.accepted(offer(), NINE_MS, NO_QUIET)
 
 
 def says(turn: Turn, decision: Decision) -> list[tuple[str, str]]:
@@ -152,6 +152,13 @@ NOTICES = [
         told(turns.snoozed(offer(), NINE_MS), "snoozed"),
         "您没有接受这个位置，已经顺延；还可以顺延 1 次。",
         "The place went to somebody else and you stay in the row; you may let 1 more pass.",
+    ),
+    (
+        told(turns.withdrawn(offer()), "withdrawn", why="BROKEN_CHARGER"),
+        "刚才给您的位置不能用了，因为充电桩出了故障。我们会再为您安排，不算顺延。",
+        "The place that you were offered cannot be used, because {why}. We look for another; you let none pass.".format(
+            why="the pile is broken"
+        ),
     ),
     (
         told(turns.snoozed(replace(offer(), snoozes=2), NINE_MS), "given_up"),

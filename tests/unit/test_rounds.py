@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
+from ingest.assets import Inventory
 from scheduler.buckets import BUCKET_MS, Place, bucket_at
 from scheduler.planning import is_time_to_offer
 from scheduler.quiet import QuietHours
@@ -64,7 +66,7 @@ def test_what_was_offered_and_not_answered_goes_to_the_next():
     first = street.asks("h1", kwh=3.5, hours=2)
     street.later(1)
     second = street.asks("h2", kwh=3.5, hours=2)
-    street.later(20)
+    street.later(12)
     assert street.turn(first).snoozes == 1
     assert street.turn(second).state == "offered"
 
@@ -211,3 +213,61 @@ def test_the_next_leader_goes_on_where_the_last_one_ended():
     street.says(place.connector, "charging", kwh=0.0)
     street.later(1)
     assert street.turn(turn).state == "active"
+
+
+def test_a_round_in_which_nothing_may_be_believed_moves_and_fails_nobody():
+    street = Neighbourhood()
+    turn = promised(street)
+    was = street.turn(turn)
+    street.believed = False
+    street.later(50)
+    street.believed = True
+    street.later(1)
+    now = street.turn(turn)
+    assert (now.state, now.place, now.moved_from) == ("reserved", was.place, None)
+
+
+def test_piles_that_have_not_reported_since_ingest_came_back_are_not_taken_for_silent():
+    street = Neighbourhood()
+    turn = promised(street)
+    street.believed = False
+    street.later(17, *street.said)
+    street.believed = True
+    street.later(2, *street.said)
+    assert street.turn(turn).moved_from is None
+    street.later(3, f"{SITE}/pile-01")
+    assert street.turn(turn).place.connector == TWO
+
+
+def test_who_stands_in_the_bay_when_the_hold_ends_is_awaited():
+    street = Neighbourhood(piles=1)
+    turn = promised(street)
+    street.later(28)
+    street.says(ONE, "available", bay_occupied=True)
+    street.later(3)
+    assert street.turn(turn).state == "reserved"
+    street.says(ONE, "preparing", kwh=0.0, bay_occupied=True)
+    street.later(1)
+    assert street.turn(turn).state == "active"
+
+
+def test_a_pile_that_is_taken_out_of_the_inventory_moves_its_turns():
+    street = Neighbourhood()
+    turn = promised(street)
+    was = street.turn(turn).place.connector
+    devices = {name: one for name, one in street.inventory.devices.items() if not was.startswith(f"{name}/")}
+    street.inventory = Inventory(sites=street.inventory.sites, devices=devices)
+    street.later(1)
+    assert street.turn(turn).place.connector != was
+
+
+def test_a_car_that_comes_after_a_promise_has_run_out_is_not_taken_for_that_one():
+    """The hold pauses at night, but the place does not last longer for it."""
+    street = Neighbourhood(piles=1)
+    street.ledger.adopt(replace(street.rules, quiet=QuietHours(17 * 60 + 10, 9 * 60)), 1, "p", street.now_ms)
+    turn = promised(street, kwh=3.5, hours=1)
+    street.later(60)
+    street.says(ONE, "charging", kwh=0.0)
+    street.later(1)
+    assert street.turn(turn).state == "no_show"
+    assert [turn.kind for turn in street.ledger.turns(states=["active"])] == ["walk_in"]

@@ -159,6 +159,7 @@ def test_a_plain_wish_is_refused_by_nothing():
     ("said", "rule"),
     [
         ({"earliest_ms": at(19, 9, 1), "depart_by_ms": at(19, 16)}, "horizon"),
+        ({"depart_by_ms": at(20, 9, 1)}, "horizon"),
         ({"earliest_ms": at(19, 9), "depart_by_ms": at(19, 16)}, None),
         ({"depart_by_ms": at(12, 11, 59)}, "time"),
         ({"depart_by_ms": at(12, 12)}, None),

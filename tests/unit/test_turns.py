@@ -20,9 +20,10 @@ SHANGHAI_NIGHT = QuietHours(22 * 60, 7 * 60)
 EVERY_STEP = {
     "plan": lambda turn: turns.planned(turn, a_place()),
     "offer": lambda turn: turns.offered(turn, a_place(), NINE_MS, NO_QUIET),
-    "accept": lambda turn: turns.accepted(turn, NO_QUIET),
+    "accept": lambda turn: turns.accepted(turn, NINE_MS, NO_QUIET),
     "snooze": lambda turn: turns.snoozed(turn, NINE_MS),
     "give_up": lambda turn: turns.snoozed(replace(turn, snoozes=2), NINE_MS),
+    "withdraw": turns.withdrawn,
     "plug_in": lambda turn: turns.plugged_in(turn, NINE_MS),
     "no_show": lambda turn: turns.missed(turn, NINE_MS),
     "fail": lambda turn: turns.failed(turn, "BLOCKED", NINE_MS),
@@ -115,33 +116,50 @@ def test_waiting_is_counted_from_the_request_until_a_snooze():
 
 
 def test_a_promise_is_held_for_fifteen_minutes_from_its_start():
-    promised = turns.accepted(offered_at_nine(), NO_QUIET)
+    promised = turns.accepted(offered_at_nine(), NINE_MS, NO_QUIET)
     assert promised.due_ms == promised.place.start_ms + 15 * MINUTE_MS
 
 
 def test_the_hold_does_not_run_at_night():
     night = a_place(first=(NINE_MS + 6 * 3_600_000) // BUCKET_MS)
     late = turns.offered(turns.planned(a_turn(), a_place()), night, NINE_MS, SHANGHAI_NIGHT)
-    assert turns.accepted(late, SHANGHAI_NIGHT).due_ms == NINE_MS + 14 * 3_600_000 + 15 * MINUTE_MS
+    before_it_ends = replace(late, place=a_place(first=night.first, buckets=40))
+    assert turns.accepted(before_it_ends, NINE_MS, SHANGHAI_NIGHT).due_ms == NINE_MS + 14 * 3_600_000 + 15 * MINUTE_MS
+    assert turns.accepted(late, NINE_MS, SHANGHAI_NIGHT).due_ms == night.end_ms, "never longer than the place is"
+
+
+def test_who_answers_after_the_place_began_has_the_whole_hold_to_come():
+    offer = turns.told(
+        turns.offered(turns.planned(a_turn(), a_place()), a_place(), NINE_MS, NO_QUIET), NINE_MS, NO_QUIET
+    )
+    at_ms = NINE_MS + 8 * MINUTE_MS
+    assert turns.accepted(offer, at_ms, NO_QUIET).due_ms == at_ms + 15 * MINUTE_MS
+
+
+def test_a_place_that_is_over_cannot_be_accepted():
+    offer = turns.offered(turns.planned(a_turn(), a_place()), a_place(buckets=1), NINE_MS, NO_QUIET)
+    offer = replace(offer, due_ms=NINE_MS + 40 * MINUTE_MS)
+    with pytest.raises(NotNow):
+        turns.accepted(offer, NINE_MS + 15 * MINUTE_MS, NO_QUIET)
 
 
 def test_a_moved_promise_is_the_same_turn_with_a_new_hold():
-    promised = turns.accepted(offered_at_nine(), NO_QUIET)
-    moved = turns.moved(promised, a_place("jn-01/pile-02/1", promised.place.first + 2), NO_QUIET)
+    promised = turns.accepted(offered_at_nine(), NINE_MS, NO_QUIET)
+    moved = turns.moved(promised, a_place("jn-01/pile-02/1", promised.place.first + 2), NINE_MS, NO_QUIET)
     assert (moved.id, moved.state, moved.moved_from) == (promised.id, "reserved", PLUG)
     assert moved.due_ms == promised.due_ms + 2 * BUCKET_MS
     with pytest.raises(NotNow):
-        turns.moved(a_turn(), a_place(), NO_QUIET)
+        turns.moved(a_turn(), a_place(), NINE_MS, NO_QUIET)
 
 
 def test_it_is_said_since_when_a_promise_is_late():
-    promised = turns.accepted(offered_at_nine(), NO_QUIET)
+    promised = turns.accepted(offered_at_nine(), NINE_MS, NO_QUIET)
     late = turns.delayed(turns.delayed(promised, NINE_MS), NINE_MS + 5)
     assert (late.state, late.delayed_ms) == ("reserved", NINE_MS)
 
 
 def test_a_car_at_the_plug_is_watched_for_a_day_after_it_was_last_heard_of():
-    plugged = turns.plugged_in(turns.accepted(offered_at_nine(), NO_QUIET), NINE_MS)
+    plugged = turns.plugged_in(turns.accepted(offered_at_nine(), NINE_MS, NO_QUIET), NINE_MS)
     assert plugged.due_ms == NINE_MS + 24 * 3_600_000
     assert turns.heard(plugged, NINE_MS + 5).due_ms == plugged.due_ms + 5
     with pytest.raises(NotNow):

@@ -13,8 +13,9 @@ from tempfile import TemporaryDirectory
 
 from ingest.tied import tied
 from scheduler.ledger import Ledger
+from scheduler.ledger_engine import engine_of
 from scheduler.ledger_migrations import migrate
-from scheduler.ledger_sql import SqlLedger, engine_of
+from scheduler.ledger_sql import SqlLedger
 from scheduler.turns import HOLDING, LIVE
 from tests.postgres import Postgres
 from tools.faults.outcome import Asked, NotInTime, On, Outcome

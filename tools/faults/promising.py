@@ -22,8 +22,10 @@ from sqlalchemy.engine import Engine
 from scheduler.buckets import BUCKET_MS, Place, bucket_at
 from scheduler.calls import call_name
 from scheduler.desk import Connector, Desk, SiteFacts, Wish
+from scheduler.elsewhere import Seen
 from scheduler.ledger import Household, Outgoing, Superseded
-from scheduler.ledger_sql import SqlLedger, engine_of
+from scheduler.ledger_engine import engine_of
+from scheduler.ledger_sql import SqlLedger
 from scheduler.post import Post, Said
 from scheduler.quiet import QuietHours
 from scheduler.rules import RuleSet
@@ -58,11 +60,8 @@ class Ground:
     def site(self, site: str) -> SiteFacts | None:
         return self._facts if site == self._facts.id else None
 
-    def free(self, connector: str) -> bool:
-        return connector not in self.taken
-
-    def blocked(self, connector: str) -> bool:
-        return not self.free(connector)
+    def seen(self, connector: str) -> Seen:
+        return "taken" if connector in self.taken else "free"
 
     def turn_id(self) -> str:
         return f"{self._facts.id}-{os.urandom(4).hex()}"
