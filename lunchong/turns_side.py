@@ -14,7 +14,7 @@ from api.turns import Turns
 from ingest.assets import Inventory
 from ingest.clock import rfc3339
 from ingest.enrolments import ServiceKey
-from ingest.messages import ServiceNotice
+from ingest.messages import ServiceNotice, SetLimit
 from ingest.workdays import is_workday
 from lunchong.errors import UserError
 from lunchong.inventory_file import InventoryInUse
@@ -25,6 +25,7 @@ from scheduler.arrivals import Arrivals
 from scheduler.boards import boards
 from scheduler.calls import CALLS, call_name
 from scheduler.desk import Desk
+from scheduler.dispatch import Dispatch
 from scheduler.ground import Ground, Heard
 from scheduler.leading import Leader
 from scheduler.ledger import Ledger, LedgerUnavailable
@@ -34,6 +35,7 @@ from scheduler.ledger_sql import SqlLedger
 from scheduler.line import Line
 from scheduler.opening_up import adopt_initial_rules
 from scheduler.plan import Plan, Problem
+from scheduler.plan_greedy import greedy
 from scheduler.planning import Planning
 from scheduler.post import Post
 from scheduler.rounds import Rounds
@@ -46,8 +48,7 @@ ROUND_EVERY_S = (1.0, 0.2)
 """And at most each minute of service time, down to the smaller."""
 SOLVE_S = 1.0
 FAST = 60
-FAST_SOLVE_S = 0.02
-"""Above speed 60 a site is planned within this."""
+"""Above this speed there is no time to make a plan better than the first one."""
 SITES, FAST_SITES = 2, 6
 """Planned in one round at the most."""
 
@@ -103,7 +104,9 @@ class TurnsSide:
             self.planning,
             Post(self.desk, lambda _item, _said: None),  # the page's notices are read from the ledger
             FAST_SITES if self._clock.speed > FAST else SITES,
+            lambda: self._clock.speed,
         )
+        self._dispatch = Dispatch(self.desk, self._ground, self._command, lambda: self._clock.speed)
         self.use(self._in_use.inventory)
         self._line.start()
         ending.callback(self._line.stop)
@@ -125,6 +128,7 @@ class TurnsSide:
             if self._leader.turn(self._clock.mono_s()):
                 self._rounds.round(self._leader.epoch, self._clock.service_ms(), self._clock.mono_s())
                 self._tell()
+                self._steer()
             self._said = ""
         except LedgerUnavailable as away:
             if str(away) != self._said:
@@ -137,15 +141,29 @@ class TurnsSide:
         if self._leader.leads(self._clock.mono_s()):  # a round may have been stopped for long, and others told since
             self._line.tell(boards(sites, held, self._leader.epoch, self._clock.service_ms()))
 
+    def _steer(self) -> None:
+        """Tell the plugs what they may draw; after `turns`, so that the devices know the epoch."""
+        for device, result in self._line.results():
+            self._dispatch.answered(device, result)
+        self._dispatch.round(self._leader.epoch, self._clock.service_ms(), self._clock.mono_s())
+
+    def _command(self, device: str, command: SetLimit) -> None:
+        if self._leader.leads(self._clock.mono_s()):
+            self._line.command(device, command)
+
     def _solve(self, problem: Problem) -> Plan:
+        if self._clock.speed > FAST:
+            return greedy(problem)
         from scheduler.plan_solver import Limit, improved  # a second of imports, for the first who waits
 
-        limit_s = FAST_SOLVE_S if self._clock.speed > FAST else SOLVE_S
-        return improved(problem, Limit(seconds=limit_s, clock_s=self._clock.mono_s))
+        return improved(problem, Limit(seconds=SOLVE_S, clock_s=self._clock.mono_s))
 
     def _notice(self) -> ServiceNotice:
         reading = self._clock.reading
-        return ServiceNotice(v=1, online=True, version=version("lunchong"), since=self._since, clock=reading)
+        return ServiceNotice(
+            v=1, online=True, version=version("lunchong"), since=self._since, clock=reading,
+            conditions=self._dispatch.conditions,
+        )  # fmt: skip
 
 
 def open_ledger(url: str) -> SqlLedger:

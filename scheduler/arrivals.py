@@ -10,7 +10,7 @@ from scheduler.desk import Desk, SiteFacts
 from scheduler.ground import Charging, Ground, PlugNow
 from scheduler.turns import STALE_MS, NotNow, Turn
 
-HEARD_EVERY_MS = 3_600_000
+HEARD_EVERY_MS = 3 * 3_600_000
 """How often it is kept that a car is still there."""
 EARLY_MS = BUCKET_MS
 """Who comes so much before its place begins may plug in, where nobody else holds the plug."""
@@ -30,10 +30,9 @@ class Arrivals:
         """Everything that changed at the plugs since the last look."""
         there = {turn.place.connector: turn for turn in self._desk.ledger.turns(states=["active"]) if turn.place}
         held = self._held(now_ms)
+        given = self._desk.ledger.versions()
         for site in self._ground.sites().values():
-            if self._desk.ledger.rules(site.id) is None:
-                continue
-            for connector in site.connectors:
+            for connector in site.connectors if site.id in given else ():
                 plug = self._ground.plug(connector.id)
                 self._at(site, connector.id, plug, there.get(connector.id), held.get(connector.id), now_ms)
 
@@ -46,7 +45,7 @@ class Arrivals:
             self._left(active, connector, now_ms)
             active = None
         if active is not None and (active.due_ms or 0) < now_ms + STALE_MS - HEARD_EVERY_MS:
-            self._desk.heard(active.id, now_ms)
+            self._desk.heard(active, now_ms)
         if plug.charging is not None:
             self._given[connector] = plug.charging
         if not plug.plugged:
@@ -60,7 +59,7 @@ class Arrivals:
     ) -> None:
         if holder is not None:
             try:
-                self._desk.plug_in(holder.id, now_ms)
+                self._desk.plug_in(holder, now_ms)
             except NotNow:  # cancelled a moment ago: whoever came is no longer that one
                 pass
             else:
@@ -70,7 +69,7 @@ class Arrivals:
 
     def _left(self, turn: Turn, connector: str, now_ms: int) -> None:
         given = self._given.pop(connector, None)
-        self._desk.unplug(turn.id, now_ms, energy_kwh=given.energy_kwh if given else 0.0)
+        self._desk.unplug(turn, now_ms, energy_kwh=given.energy_kwh if given else 0.0)
 
     def _is_new(self, connector: str, charging: Charging | None) -> bool:
         """Whether it is not the car that was refused a place there."""

@@ -6,7 +6,8 @@ faster the ledger says `Moved`, and the desk reads and decides again. What leave
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, Protocol, cast
 
 from msgspec import Struct
@@ -28,11 +29,13 @@ UNLIMITED = 1_000_000
 
 
 class Connector(Struct, frozen=True):
-    """`id` is `SITE/DEVICE/1`."""
+    """`id` is `SITE/DEVICE/1`. Below `least_w` a car pauses; `fallback_w` is what it may draw while nobody is heard."""
 
     id: str
     max_w: int
     type: ConnectorType = "GBT_AC"
+    least_w: int = 0
+    fallback_w: int = 0
 
 
 class SiteFacts(Struct, frozen=True, kw_only=True):
@@ -84,6 +87,10 @@ class UnknownTurn(Exception):
     """There is no such turn."""
 
 
+Which = Turn | str
+"""A turn as it was read, or its id."""
+
+
 class Desk:
     """Safe to use from several threads, as the ledger is. All times are service time in milliseconds."""
 
@@ -124,46 +131,58 @@ class Desk:
         except TooMany as busy:
             return self._reject(turn, f"one_turn_a_{busy.what}", now_ms, key, by)
 
-    def plan(self, turn_id: str, place: Place, now_ms: int) -> Turn:
+    def plan(self, which: Which, place: Place, now_ms: int) -> Turn:
         """Give a turn its tentative place. Raises NotNow."""
-        return self._step(turn_id, now_ms, lambda turn: turns.planned(turn, place), by="planner")
+        return self._step(which, now_ms, lambda turn: turns.planned(turn, place), by="planner")
 
-    def offer(self, turn_id: str, place: Place, now_ms: int) -> Turn:
+    def plan_all(self, places: Sequence[tuple[Turn, Place]], now_ms: int) -> None:
+        """The same of several at once. Those that another changed in between stay as they are."""
+        changes = [self.change(turn, turns.planned(turn, place), by="planner") for turn, place in places]
+        try:
+            self.ledger.commit(changes, now_ms)
+        except Moved:
+            for turn, place in places:
+                with suppress(turns.NotNow, Moved):
+                    self.plan(turn, place, now_ms)
+
+    def offer(self, which: Which, place: Place, now_ms: int) -> Turn:
         """Hold a place for an answer. Raises NotNow, Taken, OverLimit."""
 
         def held(turn: Turn) -> Turn:
             return turns.offered(turn, place, now_ms, self.quiet(turn))
 
-        return self._step(turn_id, now_ms, held, by="planner", says="offer")
+        return self._step(which, now_ms, held, by="planner", says="offer")
 
-    def told(self, turn_id: str, now_ms: int) -> Turn:
-        """The notice of an offer was delivered. Raises NotNow."""
-        return self._step(turn_id, now_ms, lambda turn: turns.told(turn, now_ms, self.quiet(turn)), by="notices")
-
-    def accept(self, turn_id: str, now_ms: int, by: str = "") -> Turn:
-        """Raises NotNow, also where the time to answer is over."""
+    def told(self, which: Which, now_ms: int, sent: str | None = None) -> Turn:
+        """The notice `sent` of an offer was delivered. Raises NotNow."""
         return self._step(
-            turn_id, now_ms, lambda turn: turns.accepted(turn, now_ms, self.quiet(turn)), by=by, says="reserved"
+            which, now_ms, lambda turn: turns.told(turn, now_ms, self.quiet(turn)), by="notices", sent=sent
         )
 
-    def snooze(self, turn_id: str, now_ms: int, by: str = "") -> Turn:
-        return self._step(turn_id, now_ms, lambda turn: turns.snoozed(turn, now_ms), by=by)
+    def accept(self, which: Which, now_ms: int, by: str = "") -> Turn:
+        """Raises NotNow, also where the time to answer is over."""
+        return self._step(
+            which, now_ms, lambda turn: turns.accepted(turn, now_ms, self.quiet(turn)), by=by, says="reserved"
+        )
 
-    def cancel(self, turn_id: str, now_ms: int, by: str = "") -> Turn:
-        return self._step(turn_id, now_ms, lambda turn: turns.cancelled(turn, now_ms), by=by)
+    def snooze(self, which: Which, now_ms: int, by: str = "") -> Turn:
+        return self._step(which, now_ms, lambda turn: turns.snoozed(turn, now_ms), by=by)
 
-    def plug_in(self, turn_id: str, now_ms: int) -> Turn:
+    def cancel(self, which: Which, now_ms: int, by: str = "") -> Turn:
+        return self._step(which, now_ms, lambda turn: turns.cancelled(turn, now_ms), by=by)
+
+    def plug_in(self, which: Which, now_ms: int) -> Turn:
         """The car of a turn is at its plug."""
-        return self._step(turn_id, now_ms, lambda turn: turns.plugged_in(turn, now_ms), by="watch")
+        return self._step(which, now_ms, lambda turn: turns.plugged_in(turn, now_ms), by="watch")
 
-    def heard(self, turn_id: str, now_ms: int) -> Turn:
+    def heard(self, which: Which, now_ms: int) -> Turn:
         """Its connector was heard of, and the car is there. Raises NotNow."""
-        return self._step(turn_id, now_ms, lambda turn: turns.heard(turn, now_ms), by="watch")
+        return self._step(which, now_ms, lambda turn: turns.heard(turn, now_ms), by="watch")
 
-    def unplug(self, turn_id: str, now_ms: int, energy_kwh: float = 0.0, overstay_ms: int = 0) -> Turn:
+    def unplug(self, which: Which, now_ms: int, energy_kwh: float = 0.0, overstay_ms: int = 0) -> Turn:
         """The car of a turn left; what it was given is kept for its household's standing."""
         return self._step(
-            turn_id, now_ms, lambda turn: turns.done(turn, now_ms), by="watch",
+            which, now_ms, lambda turn: turns.done(turn, now_ms), by="watch",
             delivery=lambda turn: delivered(turn, now_ms, energy_kwh, overstay_ms),
         )  # fmt: skip
 
@@ -229,8 +248,10 @@ class Desk:
         return adopted.rules.quiet if adopted else NIGHT
 
     def change(self, before: Turn | None, after: Turn, **more: Any) -> Change:
-        """A step with the limits of its site, and of the rules in force now."""
-        return Change(before=before, after=after, limits=self._limits(after), **more)
+        """A step; where it claims anything, with the limits of its site and of the rules in force now."""
+        place = turns.held(after)
+        limits = NO_LIMITS if place is None or place == turns.held(before) else self._limits(place, after)
+        return Change(before=before, after=after, limits=limits, **more)
 
     def is_open(self, bucket: int, rules: RuleSet) -> bool:
         return open_in(bucket, rules, self._is_workday)
@@ -239,9 +260,9 @@ class Desk:
         """Connectors that the turn's compound may hold in a bucket; None is no limit."""
         return quota(turn.compound, bucket, rules, self._is_workday)
 
-    def _limits(self, turn: Turn) -> Limits:
-        place, site, adopted = turns.held(turn), self.sites.site(turn.site), self.ledger.rules(turn.site)
-        if place is None or site is None or adopted is None:
+    def _limits(self, place: Place, turn: Turn) -> Limits:
+        site, adopted = self.sites.site(turn.site), self.ledger.rules(turn.site)
+        if site is None or adopted is None:
             return NO_LIMITS
         site_w = None if site.limit_w is None else (site.limit_w,) * len(place.watts)
         counts = [self.quota(turn, bucket, adopted.rules) for bucket in place.buckets]
@@ -251,22 +272,24 @@ class Desk:
 
     def _step(
         self,
-        turn_id: str,
+        which: Which,
         now_ms: int,
         step: Callable[[Turn], Turn],
         *,
         by: str,
         says: str = "",
         delivery: Callable[[Turn], Delivery | None] = lambda _: None,
+        sent: str | None = None,
     ) -> Turn:
-        """Read, decide, keep; and again where another changed the turn in between. Raises NotNow and UnknownTurn."""
+        """Decide, keep; and read again where another changed the turn in between. Raises NotNow and UnknownTurn."""
+        turn = which if isinstance(which, Turn) else self.turn(which)
         for attempt in range(ATTEMPTS):
-            turn = self.turn(turn_id)
             try:
-                return self._keep(turn, step(turn), now_ms, by=by, says=says, delivery=delivery(turn))
+                return self._keep(turn, step(turn), now_ms, by=by, says=says, delivery=delivery(turn), sent=sent)
             except Moved:
                 if attempt == ATTEMPTS - 1:
                     raise
+                turn = self.turn(turn.id)
         raise AssertionError
 
     def _keep(self, before: Turn | None, after: Turn, now_ms: int, *, says: str = "", **more: Any) -> Turn:

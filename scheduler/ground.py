@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
 from msgspec import UNSET
 
-from ingest.assets import Inventory
+from ingest.assets import Device, Inventory, Site
 from ingest.clock import parse_rfc3339
 from ingest.freshness import stale_after_ms
 from ingest.messages import ConnectorState, DeviceState
@@ -27,17 +27,24 @@ class Charging(NamedTuple):
 
 
 class PlugNow(NamedTuple):
-    """What may be believed of a connector. `plugged` None: it is not known."""
+    """What may be believed of a connector. `plugged` None: it is not known. `full`: its car wants no more;
+    `held_back`: the pile gives it nothing.
+    """
 
     plugged: bool | None = None
     charging: Charging | None = None
     trouble: Trouble | None = None
     bay_taken: bool = False
+    power_w: int = 0
+    full: bool = False
+    held_back: bool = False
 
 
 SILENT, UNKNOWN = PlugNow(trouble="silent"), PlugNow(trouble="unknown")
 TO_PLUG_IN_MS = 5 * 60_000
 """Who comes into a bay has so long to plug in before it counts as somebody else's car."""
+LEAST_AC_W = 1_380
+"""6 A at 230 V, the least that a pile can hold for alternating current (GB/T 18487.1)."""
 USUAL_INTERVAL_S = 60
 """Of a device that never said how often it reports."""
 
@@ -123,7 +130,12 @@ class Ground:
         charging = None if now is None else Charging(parse_rfc3339(now.started_at), now.energy_kwh)
         if said.state in ("faulted", "unavailable"):
             return PlugNow(None, charging, "broken")
-        return PlugNow(said.state in PLUGGED, charging, None, said.bay_occupied is True)
+        paused_by = said.suspended_by if said.state == "suspended" else None
+        return PlugNow(
+            plugged=said.state in PLUGGED, charging=charging, bay_taken=said.bay_occupied is True,
+            power_w=0 if said.power_kw is UNSET else round(said.power_kw * 1_000),
+            full=said.state == "finishing" or paused_by == "ev", held_back=paused_by == "evse",
+        )  # fmt: skip
 
     def _unheard(self, state: DeviceState | None, now_ms: int) -> PlugNow:
         """Silent, if it had the time to be heard since facts reach us."""
@@ -137,17 +149,26 @@ class Ground:
 
 def sites_of(inventory: Inventory) -> dict[str, SiteFacts]:
     """What the scheduler must know of each site of an inventory that has piles and is no station."""
-    found: dict[str, list[Connector]] = {}
+    piles: dict[str, list[Device]] = {}
     for device in inventory.devices.values():
         if device.kind == "pile" and inventory.sites[device.site].mode != "station":
-            found.setdefault(device.site, []).extend(
-                Connector(f"{device.name}/{one.id}", round(one.max_kw * 1_000), one.type) for one in device.connectors
-            )
-    sites = {name: inventory.sites[name] for name in found}
-    return {
-        name: SiteFacts(
-            id=name, mode=site.mode, connectors=tuple(found[name]),
-            limit_w=None if site.limit_kw is None else round(site.limit_kw * 1_000),
-        )
-        for name, site in sites.items()
-    }  # fmt: skip
+            piles.setdefault(device.site, []).append(device)
+    return {name: _facts(inventory.sites[name], there) for name, there in piles.items()}
+
+
+def _facts(site: Site, piles: Sequence[Device]) -> SiteFacts:
+    """Piles that have no fallback of their own share what the others leave of the site's limit."""
+    limit_w = None if site.limit_kw is None else round(site.limit_kw * 1_000)
+    left_w = (limit_w or 0) - sum(round((pile.fallback_kw or 0.0) * 1_000) for pile in piles)
+    sharing = sum(len(pile.connectors) for pile in piles if pile.fallback_kw is None)
+    connectors = []
+    for pile in piles:
+        for one in pile.connectors:
+            max_w = round(one.max_kw * 1_000)
+            if pile.fallback_kw is not None:
+                fallback_w = round(pile.fallback_kw * 1_000) // len(pile.connectors)
+            else:
+                fallback_w = max_w if limit_w is None else min(max_w, max(0, left_w) // sharing)
+            least_w = LEAST_AC_W if one.type == "GBT_AC" else 0
+            connectors.append(Connector(f"{pile.name}/{one.id}", max_w, one.type, least_w, fallback_w))
+    return SiteFacts(id=site.id, mode=site.mode, connectors=tuple(connectors), limit_w=limit_w)

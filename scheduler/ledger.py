@@ -77,6 +77,8 @@ class Change(Struct, frozen=True, kw_only=True):
     outgoing: tuple[Outgoing, ...] = ()
     delivery: Delivery | None = None
     """What the turn was given, where this step ends it."""
+    sent: str | None = None
+    """What was being sent, and is `sent` with this step."""
     by: str = "scheduler"
     """Whoever did it, for the audit: an account's id, or a process."""
     key: str | None = None
@@ -231,6 +233,9 @@ class Ledger(Protocol):
 
     def rules(self, site: str, version: int | None = None) -> Adopted | None:
         """The newest, or those of a version; None where there are none."""
+
+    def versions(self) -> dict[str, int]:
+        """The newest version of each site's rules that has any."""
 
     def register(self, household: Household) -> None:
         """Keep a household, or what changed of it. Raises DwellingTaken."""

@@ -158,6 +158,10 @@ class MemoryLedger:
             versions = self._rules.get(site, [])
             return next((one for one in reversed(versions) if version in (None, one.version)), None)
 
+    def versions(self) -> dict[str, int]:
+        with self._lock:
+            return {site: versions[-1].version for site, versions in self._rules.items() if versions}
+
     def register(self, household: Household) -> None:
         with self._lock:
             for other in self._households.values():
@@ -248,6 +252,8 @@ class MemoryLedger:
             if change.key:
                 self._keys[turn.household, change.key] = turn.id
             self._deliveries += [change.delivery] if change.delivery else []
+            if change.sent is not None:
+                self.sent(change.sent)
             for item in change.outgoing:
                 self._outgoing.setdefault(item.id, (item, "pending", 0))
         for claim in books.freed:

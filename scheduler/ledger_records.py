@@ -35,6 +35,11 @@ def rules_of(connection: Connection, site: str, version: int | None) -> Adopted 
     return None if row is None else _adopted(row)
 
 
+def versions(connection: Connection) -> dict[str, int]:
+    newest = select(tables.rules.c.site, func.max(tables.rules.c.version)).group_by(tables.rules.c.site)
+    return {row.site: row[1] for row in connection.execute(newest)}
+
+
 def register(connection: Connection, household: Household) -> None:
     lives = tables.household.c
     same = and_(lives.compound == household.compound, lives.dwelling == household.dwelling)

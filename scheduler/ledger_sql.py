@@ -66,6 +66,8 @@ class SqlLedger:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._adopted: dict[tuple[str, int], Adopted] = {}
+        """Rules by site and version, which never change."""
         self._clock = literal_column(CLOCK_MS[engine.dialect.name], BigInteger)
         # SQLite lets one write at a time: threads that wait here are served in turn, where its own lock is polled.
         self._writing = threading.Lock() if engine.dialect.name == "sqlite" else None
@@ -161,7 +163,15 @@ class SqlLedger:
         return self._write(lambda connection: records.adopt(connection, rules, after, by, now_ms))
 
     def rules(self, site: str, version: int | None = None) -> Adopted | None:
-        return self._read(lambda connection: records.rules_of(connection, site, version))
+        if version is not None and (known := self._adopted.get((site, version))) is not None:
+            return known
+        found = self._read(lambda connection: records.rules_of(connection, site, version))
+        if found is not None:
+            self._adopted[site, found.version] = found
+        return found
+
+    def versions(self) -> dict[str, int]:
+        return self._read(records.versions)
 
     def register(self, household: Household) -> None:
         try:

@@ -162,6 +162,8 @@ def _leave(connection: Connection, changes: Sequence[Change], now_ms: int) -> No
     given = [asdict(change.delivery) | {"turn": change.after.id} for change in changes if change.delivery]
     if given:
         connection.execute(insert(delivery), given)
+    if sent := [change.sent for change in changes if change.sent is not None]:
+        connection.execute(update(outgoing).where(outgoing.c.id.in_(sent)).values(state="sent"))
     if leaving:
         add_missing(connection, outgoing, leaving, by="id")
     steps = [

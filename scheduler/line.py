@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -10,13 +11,16 @@ from pathlib import Path
 from msgspec import MsgspecError
 from msgspec.structs import replace
 
-from ingest.codec import BadPayload, decode_notice, decode_state, encode
-from ingest.messages import DeviceState, ServiceNotice, Turns
+from ingest.codec import BadPayload, decode_notice, decode_result, decode_state, encode
+from ingest.messages import AnyCommand, CommandResult, DeviceState, ServiceNotice, Turns
 from ingest.mqtt import Bus, Inbound, one_by_one
 from ingest.topics import ROOT, device_topic, service_topic, split_topic
 
 OFFLINE = (service_topic("scheduler"), encode(ServiceNotice(v=1, online=False)), 1, True)
-SUBSCRIPTIONS = tuple((f"{ROOT}/{topic}", 1) for topic in ("+/+/state", "+/+/turns", "service/ingest"))
+SUBSCRIPTIONS = tuple(
+    (f"{ROOT}/{topic}", 1) for topic in ("+/+/state", "+/+/turns", "+/+/cmd/result", "service/ingest")
+)
+MOST_RESULTS = 10_000
 
 
 class Line:
@@ -37,6 +41,7 @@ class Line:
         self._lock = threading.Lock()
         self._states: dict[str, DeviceState] = {}
         self._told: dict[str, Turns] = {}
+        self._results: deque[tuple[str, CommandResult]] = deque(maxlen=MOST_RESULTS)
         self._linked = self._ingest_online = False
         self._bus = Bus(
             url,
@@ -85,6 +90,17 @@ class Line:
                 self._bus.publish(device_topic(device, "turns"), encode(said), 1, True)
                 self._told[device] = said
 
+    def command(self, device: str, command: AnyCommand) -> None:
+        """Publish it to `SITE/DEVICE`; what it answers is among the `results`."""
+        self._bus.publish(device_topic(device, "cmd"), encode(command), 1)
+
+    def results(self) -> list[tuple[str, CommandResult]]:
+        """What devices answered to commands since this was last asked, whoever gave them."""
+        with self._lock:
+            found = [*self._results]
+            self._results.clear()
+        return found
+
     def _connected(self) -> None:
         self._linked = True
         with self._lock:
@@ -99,6 +115,9 @@ class Line:
         with suppress(BadPayload, MsgspecError, ValueError):  # the API reads the same, and counts what cannot be read
             if device is not None and device[1] == "turns":
                 self._told_by(device[0], message.payload)
+            elif device is not None and device[1] == "cmd/result":
+                with self._lock:
+                    self._results.append((device[0], decode_result(message.payload)))
             elif device is None:
                 self._ingest_online = bool(message.payload) and decode_notice(message.payload).online
             elif not message.payload:

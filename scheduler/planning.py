@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
@@ -23,8 +24,6 @@ OFFER_AHEAD_MS = 2 * 3_600_000
 """A place is offered this long before it begins, at the earliest."""
 FASTEST_AC_W = 22_000
 """A car that takes more than this is one for direct current."""
-LEAST_AC_W = 1_380
-"""6 A at 230 V, the least that a pile can hold for alternating current (GB/T 18487.1)."""
 
 Solve = Callable[[Problem], Plan]
 
@@ -54,17 +53,18 @@ class Planning:
         problem = self._problem(site, rules, first, order)
         plan = self._solve(problem)
         self._decisions[site_id] = self._decided(order, standing, plan, rules, now_ms)
+        later = []
         for turn in order:
             place = plan.places.get(turn.id)
             if place is None:
                 continue
-            try:
-                if place != turn.place:
-                    self._desk.plan(turn.id, place, now_ms)
-                if is_time_to_offer(place.start_ms, rules.quiet, now_ms):
-                    self._desk.offer(turn.id, place, now_ms)
-            except (NotNow, Taken, OverLimit):  # somebody was faster: the next round sees it
-                continue
+            if is_time_to_offer(place.start_ms, rules.quiet, now_ms):
+                with suppress(NotNow, Taken, OverLimit):  # somebody was faster: the next round sees it
+                    self._desk.offer(turn, place, now_ms)
+            elif place != turn.place:
+                later.append((turn, place))
+        if later:
+            self._desk.plan_all(later, now_ms)
 
     def decision(self, turn: Turn) -> Decision | None:
         """Why a turn that waits stands where it does, as far as this process planned it."""
@@ -106,10 +106,7 @@ class Planning:
             open=tuple(one.is_open for one in hours),
             quiet=tuple(one.is_night for one in hours),
             tariff_fen_kwh=tuple(one.fen_kwh for one in hours),
-            plugs=tuple(
-                Plug(id=one.id, kind=one.type, max_w=one.max_w, min_w=LEAST_AC_W if one.type == "GBT_AC" else 0)
-                for one in plugs
-            ),
+            plugs=tuple(Plug(id=one.id, kind=one.type, max_w=one.max_w, min_w=one.least_w) for one in plugs),
             requests=tuple(
                 _request(turn, plugs, rules, weight_of(rank, len(order))) for rank, turn in enumerate(order)
             ),

@@ -7,11 +7,10 @@ is found `sending` before anything is sent may have left: it is `unknown` and is
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 
 from msgspec import Struct, json
 
-from scheduler.desk import Desk, UnknownTurn
+from scheduler.desk import Desk
 from scheduler.ledger import Outgoing
 from scheduler.turns import NotNow, Turn
 
@@ -36,6 +35,8 @@ class Post:
 
     def __init__(self, desk: Desk, deliver: Callable[[Outgoing, Said], None]) -> None:
         self._desk, self._ledger, self._deliver = desk, desk.ledger, deliver
+        self._not_before_ms: dict[str, int] = {}
+        """By notice: those that wait for the morning."""
         self.unknown = 0
         """Notices that may have left or not, since this process began."""
 
@@ -43,16 +44,16 @@ class Post:
         """Send what is pending and may be said now; how many left."""
         if self._ledger.outgoing(["sending"], 1):
             self.unknown += len(self._ledger.give_up_sending(epoch))
-        return sum(
-            self._send(item, epoch, now_ms)
-            for item in self._ledger.outgoing(["pending"], AT_A_TIME)
-            if item.kind == "notice"
-        )
+        pending = [item for item in self._ledger.outgoing(["pending"], AT_A_TIME) if item.kind == "notice"]
+        kept = self._not_before_ms
+        self._not_before_ms = {item.id: kept[item.id] for item in pending if kept.get(item.id, 0) > now_ms}
+        return sum(self._send(item, epoch, now_ms) for item in pending if item.id not in self._not_before_ms)
 
     def _send(self, item: Outgoing, epoch: int, now_ms: int) -> bool:
         said = json.decode(item.body, type=Said)
         turn = self._ledger.turn(said.turn)
-        if turn is not None and self._is_for_the_morning(turn, said, now_ms):
+        if turn is not None and (morning_ms := self._morning_ms(turn, said, now_ms)) is not None:
+            self._not_before_ms[item.id] = morning_ms
             return False
         if not self._ledger.sending(item.id, epoch):
             return False
@@ -61,19 +62,24 @@ class Post:
         except NotDelivered:
             self._ledger.take_back(item.id, epoch)
             return False
+        try:
+            if said.what == "offer" and turn is not None:
+                self._desk.told(turn, now_ms, sent=item.id)
+                return True
+        except NotNow:  # it was answered, or ended, before it was told
+            pass
         self._ledger.sent(item.id)
-        if said.what == "offer":
-            with suppress(NotNow, UnknownTurn):  # it was answered, or ended, before it was told
-                self._desk.told(said.turn, now_ms)
         return True
 
-    def _is_for_the_morning(self, turn: Turn, said: Said, now_ms: int) -> bool:
-        """In quiet hours only what concerns a place in those same hours is said, also one that is taken away."""
+    def _morning_ms(self, turn: Turn, said: Said, now_ms: int) -> int | None:
+        """Until when it waits: in quiet hours only what concerns a place in those same hours is said, also one that is
+        taken away.
+        """
         quiet = self._desk.quiet(turn)
         if not quiet.quiet_at(now_ms):
-            return False
+            return None
         starts_ms = [turn.place.start_ms] if turn.place is not None else []
         if said.was_ms is not None:
             starts_ms.append(said.was_ms)
         morning_ms = quiet.after(now_ms, 0)
-        return all(at_ms >= morning_ms for at_ms in starts_ms)
+        return morning_ms if all(at_ms >= morning_ms for at_ms in starts_ms) else None

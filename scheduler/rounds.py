@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable
 
 from scheduler.arrivals import Arrivals
 from scheduler.desk import Desk
@@ -13,7 +14,7 @@ from scheduler.turns import LIVE
 from scheduler.watch import Watch
 
 PLAN_EVERY_MS = 5 * 60_000
-"""Of service time."""
+"""Of service time, and no more often than after events."""
 AFTER_AN_EVENT_S = 2.0
 """Of wall time: what comes together is planned together."""
 
@@ -30,13 +31,14 @@ class Rounds:
         planning: Planning,
         post: Post,
         sites_a_round: int = 2,
+        speed: Callable[[], float] = lambda: 1.0,
     ) -> None:
         self._desk, self._ground, self._watch = desk, ground, watch
         self._arrivals, self._planning, self._post = arrivals, planning, post
         self._planned: dict[str, tuple[object, int]] = {}
         """By site what the last plan saw, and when, in service time."""
         self._changed_s: dict[str, float] = {}
-        self._sites_a_round = sites_a_round
+        self._sites_a_round, self._speed = sites_a_round, speed
 
     def round(self, epoch: int, now_ms: int, mono_s: float) -> None:
         """Everything that is due. `mono_s` is a steady clock of the wall."""
@@ -47,26 +49,27 @@ class Rounds:
         for site in planned:
             self._planning.site(site, now_ms)
         if planned:
-            seen = self._seen()
+            seen, _ = self._seen()
             self._planned |= {site: (seen[site], now_ms) for site in planned}
         self._post.turn(epoch, now_ms)
 
     def _to_plan(self, now_ms: int, mono_s: float) -> list[str]:
-        """Sites where something changed 2 s ago, or that were planned 5 minutes ago; those that wait longest first.
+        """Sites where somebody waits and something changed 2 s ago, or that were planned 5 minutes ago; those that wait
+        longest first.
 
         No more of them than leave time for the watch: promises are kept first, and made better after.
         """
         due: list[tuple[int, str]] = []
-        seen = self._seen()
+        (seen, waiting), given = self._seen(), self._desk.ledger.versions()
         for site in self._ground.sites():
-            if self._desk.ledger.rules(site) is None:
+            if site not in given or site not in waiting:
                 continue
             saw, at_ms = self._planned.get(site, (None, 0))
             if saw != seen[site]:
                 since_s = self._changed_s.setdefault(site, mono_s)
                 is_due = mono_s - since_s >= AFTER_AN_EVENT_S or saw is None
             else:
-                is_due = now_ms - at_ms >= PLAN_EVERY_MS
+                is_due = now_ms - at_ms >= max(PLAN_EVERY_MS, AFTER_AN_EVENT_S * 1_000 * self._speed())
             if is_due:
                 due.append((at_ms, site))
         chosen = [site for _, site in sorted(due)[: self._sites_a_round]]
@@ -74,11 +77,14 @@ class Rounds:
             self._changed_s.pop(site, None)
         return chosen
 
-    def _seen(self) -> dict[str, tuple[object, ...]]:
-        """By site what a plan depends on: its live turns as they are, and which plugs work."""
+    def _seen(self) -> tuple[dict[str, tuple[object, ...]], set[str]]:
+        """By site what a plan depends on, its live turns as they are and which plugs work; and where somebody waits."""
         found: dict[str, list[object]] = defaultdict(list)
+        waiting: set[str] = set()
         for turn in self._desk.ledger.turns(states=LIVE):
             found[turn.site].append((turn.id, turn.rev))
+            if turn.state in ("requested", "queued"):
+                waiting.add(turn.site)
         for name, site in self._ground.sites().items():
             found[name] += [one.id for one in site.connectors if self._ground.plug(one.id).trouble is None]
-        return {site: tuple(seen) for site, seen in found.items()}
+        return {site: tuple(seen) for site, seen in found.items()}, waiting

@@ -30,7 +30,7 @@ Cause = Literal["BROKEN_CHARGER", "POWER_OUTAGE", "BLOCKED"]
 
 STATES: tuple[State, ...] = get_args(State)
 STEPS: dict[State, dict[Event, State]] = {
-    "requested": {"plan": "queued", "cancel": "cancelled", "expire": "expired"},
+    "requested": {"plan": "queued", "offer": "offered", "cancel": "cancelled", "expire": "expired"},
     "queued": {"plan": "queued", "offer": "offered", "cancel": "cancelled", "expire": "expired", "fail": "failed"},
     "offered": {
         "accept": "reserved", "snooze": "queued", "give_up": "expired", "withdraw": "queued", "plug_in": "active",

@@ -20,6 +20,8 @@ BROKEN_AHEAD_MS = 2 * 3_600_000
 """Of a plug that is broken, who comes within so long is promised another; it may be mended for whoever comes later."""
 LAST_LOOK_MS = 10 * 60_000
 """So long before its start a promise is moved away from a silent plug, and failed where no other place is to be had."""
+AWAKE_MS = 3 * 60_000
+"""Who looked longer ago than this cannot say that nobody came in between: a hold does not run while nobody looks."""
 MOST_STEPS = 2 * BUCKETS_PER_DAY
 """Of one car that stays, in one look."""
 
@@ -30,9 +32,13 @@ class Watch:
     def __init__(self, desk: Desk, plugs: Plugs) -> None:
         self._desk, self._ledger, self._plugs = desk, desk.ledger, plugs
         self._other = Elsewhere(desk, plugs)
+        self._looked_ms: int | None = None
+        self._awake = False
 
     def tick(self, now_ms: int) -> None:
         """Everything that is due: first cars that stay beyond their place, so that no one's hold runs for nothing."""
+        self._awake = self._looked_ms is not None and now_ms - self._looked_ms <= AWAKE_MS
+        self._looked_ms = now_ms
         for turn in self._ledger.turns(states=["active"]):
             with suppress(NotNow, UnknownSite):  # it changed since it was read: the next look decides
                 self._stays(turn, now_ms)
@@ -71,7 +77,7 @@ class Watch:
         """Missed only where it is known that the plug was there for it."""
         assert turn.place is not None
         seen, is_past = self._plugs.seen(turn.place.connector), turn.place.end_ms <= now_ms
-        if seen == "free" or (seen == "arriving" and is_past):
+        if (seen == "free" and (self._awake or is_past)) or (seen == "arriving" and is_past):
             self._leave(turn, turns.missed(turn, now_ms), now_ms, says="missed")
         elif is_past:
             self._leave(turn, turns.failed(turn, CAUSES.get(seen, "BROKEN_CHARGER"), now_ms), now_ms, says="failed")

@@ -24,7 +24,7 @@ OVERSTAYS = 0.1
 """Assumed: so many leave late, by up to `LATE_MIN`."""
 LATE_MIN = 40
 FLEXIBLE = 0.3
-ASKS_INSTEAD = 0.7
+ASKS_INSTEAD = 0.85
 """Assumed: where turns are given, so many of those who would have come without one ask for a turn."""
 
 

@@ -94,5 +94,11 @@ class World:
         return Wish(**{**usual, **said})
 
     def later(self, minutes: float) -> None:
-        self.now_ms += round(minutes * 60_000)
+        """So many minutes, of which the watch looks at each within an hour, and else at the last two."""
+        until_ms = self.now_ms + round(minutes * 60_000)
+        if minutes > 60:
+            self.now_ms = until_ms - 60_000
+        while self.now_ms < until_ms:
+            self.watch.tick(self.now_ms)
+            self.now_ms = min(until_ms, self.now_ms + 60_000)
         self.watch.tick(self.now_ms)

@@ -40,6 +40,8 @@ DC_SHARE, DC_KW = 0.03, 30.0
 FALLBACK_KW_A_CONNECTOR = 1.4
 """The least that a car takes from an AC pile: 6 A on one phase."""
 
+LONGEST_IN_COMPOUND_MIN, LONGEST_IN_STREET_MIN = 480, 240
+"""Assumed: in a compound a car may charge over night, a street bay is for an evening."""
 ROLES = (
     Role("head", Name("段长", "Section head")),
     Role("charging", Name("充电管理员", "Charging steward")),
@@ -150,6 +152,7 @@ def _charging_sites(rng: Random, count: int, compounds: list[Compound], streets:
             section=home.section,
             compounds=(home.id,),
             opening=_COMPOUND_BAYS if rng.random() < 0.5 else (),
+            initial_rules={"longest_turn_min": LONGEST_IN_COMPOUND_MIN},
         )
     for number, place in enumerate(_scattered(rng, count - inside)):
         section = _section_of(place)
@@ -162,6 +165,7 @@ def _charging_sites(rng: Random, count: int, compounds: list[Compound], streets:
             mode="in_turn",
             section=f"s-{section + 1:02d}",
             compounds=tuple(one.id for one in around[: rng.randint(3, 5)]),
+            initial_rules={"longest_turn_min": LONGEST_IN_STREET_MIN},
         )
 
 
