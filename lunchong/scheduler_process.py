@@ -26,7 +26,7 @@ class SchedulerProcess(Process):
         settings, key = self.settings, held_key(self.folder, "scheduler", "the scheduler")
         clock = FollowedClock(self.folder)
         jobs.every(KEEP_EVERY_S, clock.look)
-        self._turns = TurnsSide(settings.ledger_url, self.in_use, clock, settings.timezone, ending)
+        self._turns = TurnsSide(settings, self.in_use, clock, ending)
         self._turns.start(settings.mqtt_url, key, {"ca_file": settings.mqtt_tls_cert}, ending, jobs)
         return {"mqtt": settings.mqtt_url}
 

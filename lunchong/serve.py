@@ -80,6 +80,6 @@ class Installation(Process):
         from lunchong.turns_side import TurnsSide  # a second of imports, in which devices are acknowledged already
 
         facts, settings = self._facts, self.settings
-        turns = TurnsSide(settings.ledger_url, self.in_use, facts.clock, settings.timezone, ending)
+        turns = TurnsSide(settings, self.in_use, facts.clock, ending)
         turns.start(facts.gate.url, facts.gate.keys["scheduler"], facts.gate.trust(), ending, jobs)
         return turns

@@ -58,6 +58,12 @@ def _influx_url(value: str) -> str:
     return value.rstrip("/")
 
 
+def _webhook_url(value: str) -> str:
+    if not re.fullmatch(r"https?://[\x21-\x7e]+", value):
+        raise ValueError("must be http://… or https://…, without spaces")
+    return value
+
+
 def _influx_token(value: str) -> str:
     if not re.fullmatch(r"[\x21-\x7e]+", value):
         raise ValueError("must be printable ASCII without spaces")
@@ -110,6 +116,9 @@ class Said(BaseSettings):
     ledger_url: str | None = Field(
         None, description="SQLAlchemy address of the ledger; SQLite in `DATA_DIR` if not set."
     )
+    webhook_url: Annotated[str, AfterValidator(_webhook_url)] | None = Field(
+        None, description="Each notice to a household is also posted here, as JSON."
+    )
     http_host: str = Field("127.0.0.1", min_length=1, description="Address that HTTP listens on.")
     http_port: int = Field(8080, ge=0, le=65_535, description="Port of HTTP; 0 takes a free one.")
     trusted_proxies: Annotated[str, AfterValidator(_networks)] = Field(
@@ -152,6 +161,7 @@ class Settings:
     influx_org: str
     influx_bucket: str
     ledger_url: str
+    webhook_url: str | None
     http_host: str
     http_port: int
     trusted_proxies: tuple[str, ...]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import secrets
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from importlib.metadata import version
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from lunchong.inventory_file import InventoryInUse
 from lunchong.jobs import Jobs
 from lunchong.live_clock import LiveClock
 from lunchong.process import NOTICE_EVERY_S
+from lunchong.settings import Settings
 from scheduler.arrivals import Arrivals
 from scheduler.boards import boards
 from scheduler.calls import CALLS, call_name
@@ -41,6 +42,7 @@ from scheduler.post import Post
 from scheduler.rounds import Rounds
 from scheduler.turns import HOLDING
 from scheduler.watch import Watch
+from scheduler.webhook import Webhook
 
 log = logging.getLogger(__name__)
 
@@ -69,11 +71,10 @@ class Drawn:
 class TurnsSide:
     """The ledger is opened and brought to this version at once; nothing is promised before `start`."""
 
-    def __init__(
-        self, ledger_url: str, in_use: InventoryInUse, clock: LiveClock, timezone: str, ending: ExitStack
-    ) -> None:
-        self._in_use, self._clock, self._timezone = in_use, clock, timezone
-        self.ledger: Ledger = open_ledger(ledger_url)
+    def __init__(self, settings: Settings, in_use: InventoryInUse, clock: LiveClock, ending: ExitStack) -> None:
+        self._in_use, self._clock, self._timezone = in_use, clock, settings.timezone
+        self._webhook_url = settings.webhook_url
+        self.ledger: Ledger = open_ledger(settings.ledger_url)
         ending.callback(self.ledger.close)
         self._since = rfc3339(clock.service_ms())
         self._holder = secrets.token_hex(8)
@@ -102,16 +103,18 @@ class TurnsSide:
             Watch(self.desk, self._ground),
             Arrivals(self.desk, self._ground),
             self.planning,
-            Post(self.desk, lambda _item, _said: None),  # the page's notices are read from the ledger
             FAST_SITES if self._clock.speed > FAST else SITES,
             lambda: self._clock.speed,
         )
+        self._post = Post(self.desk, Webhook(self._webhook_url, self._timezone) if self._webhook_url else None)
         self._dispatch = Dispatch(self.desk, self._ground, self._command, lambda: self._clock.speed)
         self.use(self._in_use.inventory)
         self._line.start()
         ending.callback(self._line.stop)
         usual_s, fastest_s = ROUND_EVERY_S
-        jobs.every(min(usual_s, max(fastest_s, 60 / self._clock.speed)), self._round)
+        every_s = min(usual_s, max(fastest_s, 60 / self._clock.speed))
+        jobs.every(every_s, self._round)
+        jobs.every(every_s, self._send)  # who carries notices may take its time, and promises do not wait for that
         jobs.every(NOTICE_EVERY_S, self._line.say)
 
     def use(self, inventory: Inventory) -> None:
@@ -126,7 +129,7 @@ class TurnsSide:
     def _round(self) -> None:
         try:
             if self._leader.turn(self._clock.mono_s()):
-                self._rounds.round(self._leader.epoch, self._clock.service_ms(), self._clock.mono_s())
+                self._rounds.round(self._clock.service_ms(), self._clock.mono_s())
                 self._tell()
                 self._steer()
             self._said = ""
@@ -134,6 +137,11 @@ class TurnsSide:
             if str(away) != self._said:
                 self._said = str(away)
                 log.warning("the ledger is away: %s", away)
+
+    def _send(self) -> None:
+        if self._leader.leads(self._clock.mono_s()):
+            with suppress(LedgerUnavailable):  # the round says it
+                self._post.turn(self._leader.epoch, self._clock.service_ms())
 
     def _tell(self) -> None:
         held = self.ledger.turns(states=HOLDING)

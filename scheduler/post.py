@@ -7,6 +7,7 @@ is found `sending` before anything is sent may have left: it is `unknown` and is
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 
 from msgspec import Struct, json
 
@@ -30,10 +31,19 @@ class NotDelivered(Exception):
     """It did not leave for certain, and may be tried again."""
 
 
-class Post:
-    """Used by who leads alone. `deliver` hands a notice to whatever carries it; it raises NotDelivered."""
+class Unsure(Exception):
+    """It may have left, or not: it is not tried again."""
 
-    def __init__(self, desk: Desk, deliver: Callable[[Outgoing, Said], None]) -> None:
+
+Deliver = Callable[[Outgoing, Said, Turn], None]
+
+
+class Post:
+    """Used by who leads alone. A notice is told as it stands in the ledger, which is what the page reads; `deliver`
+    hands it to whatever else carries it, and raises NotDelivered or Unsure.
+    """
+
+    def __init__(self, desk: Desk, deliver: Deliver | None = None) -> None:
         self._desk, self._ledger, self._deliver = desk, desk.ledger, deliver
         self._not_before_ms: dict[str, int] = {}
         """By notice: those that wait for the morning."""
@@ -47,9 +57,18 @@ class Post:
         pending = [item for item in self._ledger.outgoing(["pending"], AT_A_TIME) if item.kind == "notice"]
         kept = self._not_before_ms
         self._not_before_ms = {item.id: kept[item.id] for item in pending if kept.get(item.id, 0) > now_ms}
-        return sum(self._send(item, epoch, now_ms) for item in pending if item.id not in self._not_before_ms)
+        sent = 0
+        for item in pending:
+            if item.id in self._not_before_ms:
+                continue
+            try:
+                sent += self._send(item, epoch, now_ms)
+            except NotDelivered:  # whoever carries them is away: the others would wait for the same
+                break
+        return sent
 
     def _send(self, item: Outgoing, epoch: int, now_ms: int) -> bool:
+        """Raises NotDelivered, and then it is pending again."""
         said = json.decode(item.body, type=Said)
         turn = self._ledger.turn(said.turn)
         if turn is not None and (morning_ms := self._morning_ms(turn, said, now_ms)) is not None:
@@ -57,17 +76,20 @@ class Post:
             return False
         if not self._ledger.sending(item.id, epoch):
             return False
-        try:
-            self._deliver(item, said)
-        except NotDelivered:
-            self._ledger.take_back(item.id, epoch)
-            return False
-        try:
-            if said.what == "offer" and turn is not None:
-                self._desk.told(turn, now_ms, sent=item.id)
-                return True
-        except NotNow:  # it was answered, or ended, before it was told
-            pass
+        is_last = turn is None or self._deliver is None
+        if said.what == "offer" and turn is not None and turn.told_ms is None:
+            with suppress(NotNow):  # it was answered, or ended, before it was told
+                turn = self._desk.told(turn, now_ms, sent=item.id if is_last else None)
+                if is_last:
+                    return True
+        if turn is not None and self._deliver is not None:
+            try:
+                self._deliver(item, said, turn)
+            except NotDelivered:
+                self._ledger.take_back(item.id, epoch)
+                raise
+            except Unsure:  # found as it is before anything is sent again
+                return False
         self._ledger.sent(item.id)
         return True
 

@@ -1,4 +1,4 @@
-"""Floor 2 · One round of who leads: look, keep the promises, plan what changed, send what is to be said."""
+"""Floor 2 · One round of who leads: look, keep the promises, plan what changed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from scheduler.arrivals import Arrivals
 from scheduler.desk import Desk
 from scheduler.ground import Ground
 from scheduler.planning import Planning
-from scheduler.post import Post
 from scheduler.turns import LIVE
 from scheduler.watch import Watch
 
@@ -29,18 +28,17 @@ class Rounds:
         watch: Watch,
         arrivals: Arrivals,
         planning: Planning,
-        post: Post,
         sites_a_round: int = 2,
         speed: Callable[[], float] = lambda: 1.0,
     ) -> None:
         self._desk, self._ground, self._watch = desk, ground, watch
-        self._arrivals, self._planning, self._post = arrivals, planning, post
+        self._arrivals, self._planning = arrivals, planning
         self._planned: dict[str, tuple[object, int]] = {}
         """By site what the last plan saw, and when, in service time."""
         self._changed_s: dict[str, float] = {}
         self._sites_a_round, self._speed = sites_a_round, speed
 
-    def round(self, epoch: int, now_ms: int, mono_s: float) -> None:
+    def round(self, now_ms: int, mono_s: float) -> None:
         """Everything that is due. `mono_s` is a steady clock of the wall."""
         self._ground.look(now_ms)
         self._arrivals.look(now_ms)
@@ -51,7 +49,6 @@ class Rounds:
         if planned:
             seen, _ = self._seen()
             self._planned |= {site: (seen[site], now_ms) for site in planned}
-        self._post.turn(epoch, now_ms)
 
     def _to_plan(self, now_ms: int, mono_s: float) -> list[str]:
         """Sites where somebody waits and something changed 2 s ago, or that were planned 5 minutes ago; those that wait

@@ -61,8 +61,8 @@ class Neighbourhood:
         self.desk = Desk(self.ledger, self.ground, Names(), is_workday)
         self.arrivals = Arrivals(self.desk, self.ground)
         self.planning = Planning(self.desk, self.ground, greedy, is_workday)
-        watch, post = Watch(self.desk, self.ground), Post(self.desk, lambda *_: None)
-        self.rounds = Rounds(self.desk, self.ground, watch, self.arrivals, self.planning, post)
+        self.post = Post(self.desk)
+        self.rounds = Rounds(self.desk, self.ground, Watch(self.desk, self.ground), self.arrivals, self.planning)
 
     def says(self, connector: str, state: str, kwh: float | None = None, since_ms: int | None = None, **more) -> None:
         """What a connector says from now on; with `kwh`, of a session that began then."""
@@ -93,7 +93,8 @@ class Neighbourhood:
             self.repeat(*silent)
             for _ in range(2):  # what the first finds changed, the second plans
                 self.mono_s += 3.0
-                self.rounds.round(1, self.now_ms, self.mono_s)
+                self.rounds.round(self.now_ms, self.mono_s)
+                self.post.turn(1, self.now_ms)
 
     def asks(self, household: str = "h1", kwh: float = 7.0, hours: float = 6, **said: object) -> str:
         usual = {

@@ -8,7 +8,7 @@ from scheduler import turns
 from scheduler.buckets import Place, bucket_at
 from scheduler.leading import LEASE_S, RENEW_EVERY_S, Leader
 from scheduler.ledger import LedgerUnavailable
-from scheduler.post import NotDelivered, Post
+from scheduler.post import NotDelivered, Post, Unsure
 from scheduler.postings import notice
 from scheduler.quiet import QuietHours
 from scheduler.rules import RuleSet
@@ -24,7 +24,7 @@ class Carrier:
         self.came: list[str] = []
         self.up = True
 
-    def __call__(self, item, said):
+    def __call__(self, item, said, turn):
         if not self.up:
             raise NotDelivered
         self.came.append(f"{said.what} of {said.turn}")
@@ -63,13 +63,42 @@ def test_a_notice_leaves_once_and_the_time_to_answer_runs_from_then(world, carri
     assert world.desk.turn(turn.id).due_ms == world.now_ms + 10 * 60_000
 
 
-def test_what_was_not_delivered_for_certain_is_tried_again(world, carrier):
+def test_what_was_not_delivered_for_certain_is_tried_again_and_stands_on_the_page_all_the_time(world, carrier):
     turn, post = offered(world), Post(world.desk, carrier)
     carrier.up = False
     assert post.turn(epoch_of(world.ledger), world.now_ms) == 0
-    assert world.desk.turn(turn.id).due_ms == turn.due_ms
+    told = world.desk.turn(turn.id)
+    assert told.due_ms == world.now_ms + 10 * 60_000
+    world.now_ms += 60_000
     carrier.up = True
     assert post.turn(epoch_of(world.ledger), world.now_ms) == 1
+    assert (carrier.came, world.desk.turn(turn.id)) == ([f"offer of {turn.id}"], told)
+
+
+def test_while_the_carrier_is_away_the_others_wait_and_nothing_is_tried_in_vain(world, carrier):
+    for no in range(3):
+        offered(world, in_buckets=8 + 4 * no, household=f"h{no + 1}")
+    tries = []
+
+    def away(item, _said, _turn):
+        tries.append(item.id)
+        raise NotDelivered
+
+    assert Post(world.desk, away).turn(epoch_of(world.ledger), world.now_ms) == 0
+    assert len(tries) == 1
+    assert Post(world.desk, carrier).turn(epoch_of(world.ledger), world.now_ms) == 3
+
+
+def test_what_may_have_left_is_not_sent_again_and_is_counted(world, carrier):
+    offered(world)
+
+    def unsure(_item, _said, _turn):
+        raise Unsure
+
+    assert Post(world.desk, unsure).turn(epoch_of(world.ledger), world.now_ms) == 0
+    post = Post(world.desk, carrier)
+    assert post.turn(epoch_of(world.ledger), world.now_ms) == 0
+    assert (carrier.came, post.unknown) == ([], 1)
 
 
 def test_who_does_not_lead_sends_nothing(world, carrier):
@@ -85,7 +114,7 @@ def test_what_a_leader_was_sending_when_it_was_killed_is_not_sent_again(world, c
     class Killed(Exception):
         pass
 
-    def killed(_item, _said):
+    def killed(_item, _said, _turn):
         raise Killed
 
     first = epoch_of(world.ledger, "one", for_s=0.0)
@@ -148,7 +177,7 @@ def test_that_a_place_of_tonight_is_taken_away_is_said_tonight(ledger, carrier):
 def test_a_notice_on_which_the_carrier_fell_is_unknown_and_holds_nothing_up(world, carrier):
     offered(world)
 
-    def falls(_item, _said):
+    def falls(_item, _said, _turn):
         raise RuntimeError("no such thing was thought of")
 
     post = Post(world.desk, falls)

@@ -188,3 +188,11 @@ def test_a_value_beyond_loopback_is_taken_with_a_certificate(monkeypatch):
     monkeypatch.setenv("LUNCHONG_MQTT_TLS_CERT", "cert.pem")
     monkeypatch.setenv("LUNCHONG_MQTT_TLS_KEY", "key.pem")
     assert read().mqtt_listen == ("0.0.0.0", 8883)
+
+
+@pytest.mark.parametrize("url", ["example.org/hook", "ftp://example.org", "https://a b"])
+def test_a_webhook_is_an_address_of_http(url):
+    said = refused(options={"webhook_url": url})
+    assert said.startswith("--webhook-url")
+    assert "must be http://… or https://…, without spaces" in said
+    assert read(options={"webhook_url": "https://example.org/hook?token=x"}).webhook_url.endswith("token=x")

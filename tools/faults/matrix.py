@@ -20,11 +20,12 @@ from tools.faults import (
     payloads,
     promises,
     spool_cuts,
+    two_leaders,
 )
 from tools.faults.mosquitto import mosquitto_program
 from tools.faults.outcome import Asked, On, Outcome
 
-FULL_DISK, PROMISES, LEDGER = 9, 15, 18
+FULL_DISK, PROMISES, TWO, LEDGER = 9, 15, 16, 18
 BOTH: tuple[On, ...] = ("embedded", "production")
 INFLUXDB: tuple[On, ...] = ("production",)
 PARTS: dict[On, str] = {"embedded": "NATS + DuckDB", "production": "mosquitto + InfluxDB"}
@@ -51,6 +52,7 @@ ROWS = {
     12: Row("ingest stopped, then continued", kills.ingest_stopped, BOTH),
     14: Row("messages out of order, from yesterday, from a backlog, from wrong clocks", clocks.wrong_times, BOTH),
     PROMISES: Row("the scheduler killed at every step of a promise", promises.killed_at_every_step, BOTH),
+    TWO: Row("two schedulers, one paused past its lease, then continued", two_leaders.two_leaders, INFLUXDB),
     17: Row("the InfluxDB token revoked, then given back", outages.token_revoked, INFLUXDB),
     LEDGER: Row("the ledger's database away", ledger_away.ledger_away, INFLUXDB),
     19: Row("other people's credentials, topics and messages", intruders.intruders, BOTH),
@@ -59,8 +61,10 @@ ROWS = {
 
 def missing(number: int, on: On) -> str | None:
     """What this row lacks on this machine, and how it comes there."""
-    if number in (PROMISES, LEDGER):
-        return NO_POSTGRES if on == "production" and postgresql_folder() is None else None
+    if number in (PROMISES, TWO, LEDGER):
+        lacks = [NO_POSTGRES if on == "production" and postgresql_folder() is None else None]
+        lacks += [None if number != TWO or mosquitto_program() else "mosquitto is missing: apt-get install mosquitto"]
+        return "; ".join(filter(None, lacks)) or None
     lacks = [disks.lacks()] if number == FULL_DISK else []
     if on == "production":
         lacks += [None if mosquitto_program() else "mosquitto is missing: apt-get install mosquitto"]

@@ -132,7 +132,7 @@ class Story:
         if turn is not None:
             self._keep(self._life.acked, f"{turn.id} {turn.rev} {turn.state}\n")
 
-    def _deliver(self, item: Outgoing, _said: Said) -> None:
+    def _deliver(self, item: Outgoing, _said: Said, _turn: Turn) -> None:
         self._keep(self._life.delivered, f"{item.id}\n")
 
     @staticmethod
