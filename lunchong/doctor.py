@@ -117,6 +117,14 @@ def _of_what_lies_here(settings: Settings, init: str) -> Iterator[Finding]:
             yield Finding("bad", "broker", str(error))
     if settings.store == "influxdb":
         yield _of_influxdb(settings, init)
+    yield _of_the_ledger(settings.ledger_url)
+
+
+def _of_the_ledger(url: str) -> Finding:
+    from lunchong.ledger_health import look  # half a second of imports, that only this needs
+
+    level, said = look(url)
+    return Finding(level, "ledger", said)
 
 
 def _of_influxdb(settings: Settings, init: str) -> Finding:

@@ -30,6 +30,13 @@ def version_of(engine: Engine) -> str | None:
         return MigrationContext.configure(connection).get_current_revision()
 
 
+def newest() -> str | None:
+    """The step of this version."""
+    config = Config()
+    config.set_main_option("script_location", str(STEPS))
+    return ScriptDirectory.from_config(config).get_current_head()
+
+
 def migrate(engine: Engine, to: str = NEWEST) -> None:
     """All steps up (or down) to that one, together or none; of several processes one at a time. Raises LedgerTooNew."""
     logging.getLogger("alembic").setLevel(logging.WARNING)  # at each start it tells what it is going to assume

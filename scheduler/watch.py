@@ -29,7 +29,8 @@ MOST_STEPS = 2 * BUCKETS_PER_DAY
 class Watch:
     """Used by who leads alone. `now_ms` is service time."""
 
-    def __init__(self, desk: Desk, plugs: Plugs) -> None:
+    def __init__(self, desk: Desk, plugs: Plugs, awake_ms: int = AWAKE_MS) -> None:
+        self._awake_ms = awake_ms
         self._desk, self._ledger, self._plugs = desk, desk.ledger, plugs
         self._other = Elsewhere(desk, plugs)
         self._looked_ms: int | None = None
@@ -37,7 +38,7 @@ class Watch:
 
     def tick(self, now_ms: int) -> None:
         """Everything that is due: first cars that stay beyond their place, so that no one's hold runs for nothing."""
-        self._awake = self._looked_ms is not None and now_ms - self._looked_ms <= AWAKE_MS
+        self._awake = self._looked_ms is not None and now_ms - self._looked_ms <= self._awake_ms
         self._looked_ms = now_ms
         for turn in self._ledger.turns(states=["active"]):
             with suppress(NotNow, UnknownSite):  # it changed since it was read: the next look decides
