@@ -32,7 +32,11 @@ Solve = Callable[[Problem], Plan]
 class Planning:
     """Used by who leads alone. `solve` makes the best plan that there is time for."""
 
-    def __init__(self, desk: Desk, ground: Ground, solve: Solve, is_workday: IsWorkday) -> None:
+    def __init__(
+        self, desk: Desk, ground: Ground, solve: Solve, is_workday: IsWorkday, turnover: int = 0
+    ) -> None:
+        self._turnover = turnover
+        """Buckets that a plug is kept free after each car, which may leave a little late."""
         self._desk, self._ledger, self._ground = desk, desk.ledger, ground
         self._solve, self._is_workday = solve, is_workday
         self._decisions: dict[str, dict[str, Decision]] = {}
@@ -111,10 +115,10 @@ class Planning:
                 for one in plugs
             ),
             requests=tuple(
-                _request(turn, plugs, rules, weight_of(rank, len(order))) for rank, turn in enumerate(order)
+                _request(turn, plugs, rules, weight_of(rank, len(order)), self._turnover) for rank, turn in enumerate(order)
             ),
             fixed=tuple(
-                Fixed(place=turn.place, compound=turn.compound)
+                Fixed(place=turn.place, compound=turn.compound, turnover=self._turnover)
                 for turn in self._ledger.turns(site=site.id, states=HOLDING)
                 if turn.place is not None and turn.place.end > first
             ),
@@ -180,7 +184,7 @@ def _minutes(standing: dict[str, Standing], turn: Turn) -> float:
     return mine.minutes if mine is not None else 0.0
 
 
-def _request(turn: Turn, plugs: Sequence[Connector], rules: RuleSet, weight: int) -> Request:
+def _request(turn: Turn, plugs: Sequence[Connector], rules: RuleSet, weight: int, turnover: int) -> Request:
     return Request(
         id=turn.id,
         kinds=_kinds(turn.max_w, plugs),
@@ -191,6 +195,7 @@ def _request(turn: Turn, plugs: Sequence[Connector], rules: RuleSet, weight: int
         weight=weight,
         flexible=turn.flexible,
         compound=turn.compound,
+        turnover=turnover,
         published=turn.place,
         margin=-(-rules.move_margin_min * 60_000 // BUCKET_MS),
         moves_at_night=not rules.stay_until_morning,
