@@ -118,9 +118,10 @@ class Planning:
                 _request(turn, plugs, rules, weight_of(rank, len(order)), self._turnover) for rank, turn in enumerate(order)
             ),
             fixed=tuple(
-                Fixed(place=turn.place, compound=turn.compound, turnover=self._turnover)
+                Fixed(place=turn.place, compound=turn.compound, turnover=free)
                 for turn in self._ledger.turns(site=site.id, states=HOLDING)
-                if turn.place is not None and turn.place.end > first
+                for free in [_kept_free(turn, self._turnover, first, rules.quiet)]
+                if turn.place is not None and turn.place.end + free > first
             ),
             quotas={
                 compound: tuple(len(site.connectors) if count is None else count for count in row)
@@ -177,6 +178,19 @@ def _hour(bucket: int, rules: RuleSet, is_workday: IsWorkday) -> _Hour:
 @lru_cache(maxsize=65_536)
 def _is_quiet(bucket: int, quiet: QuietHours) -> bool:
     return quiet.quiet_at(bucket * BUCKET_MS)
+
+
+def _kept_free(turn: Turn, turnover: int, first: int, quiet: QuietHours) -> int:
+    """Buckets after a place that nobody else is given: where its car stays beyond it already, all until it must leave,
+    and in quiet hours until their end: whoever has not come for it by then is asleep.
+    """
+    place = turn.place
+    if not turnover or place is None or turn.state != "active" or place.watts[-1] or place.end > first + 1:
+        return turnover
+    until = bucket_at(turn.depart_by_ms) + 1
+    while _is_quiet(max(until, first) - 1, quiet) and until < first + BUCKETS_PER_DAY:
+        until = max(until, first) + 1
+    return max(turnover, until - place.end)
 
 
 def _minutes(standing: dict[str, Standing], turn: Turn) -> float:

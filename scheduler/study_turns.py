@@ -13,6 +13,7 @@ from datetime import date
 from typing import NamedTuple
 
 from ingest.assets import SiteMode
+from scheduler import turns
 from scheduler.arrivals import Arrivals
 from scheduler.buckets import bucket_at
 from scheduler.calls import call_name
@@ -25,12 +26,14 @@ from scheduler.plan_evening import before_the_night
 from scheduler.planning import Planning
 from scheduler.rules import RuleSet
 from scheduler.standing import Standing
-from scheduler.study_world import MINUTE_MS, Place, Wished, World, comes
+from scheduler.study_world import HOUR_MS, MINUTE_MS, Place, Wished, World, comes
 from scheduler.turns import ANSWER_MIN, NotNow, Turn
 from scheduler.watch import Watch
 
 SITE = "study"
 COMPOUND = "k-01"
+LEAST_KWH = 3.0
+"""Nobody asks again for less."""
 TURNOVER = 1
 """Buckets that a plug is kept free after each car."""
 PLAN_EVERY_MS = 15 * MINUTE_MS
@@ -132,6 +135,8 @@ class Service:
         self.planning = kind(self.desk, self.ground, counted, _is_workday, TURNOVER)
         ledger.adopt(RuleSet(site=SITE, compounds=(COMPOUND,)), after=0, by="study", now_ms=begin_ms)
         self._wishes: dict[str, Wished] = {}
+        self._open: dict[str, Wished] = {}
+        self._less: set[str] = set()
         self._answers: dict[tuple[str, int], int] = {}
         self._said: dict[str, tuple[int, int, int]] = {}
         self._ends: dict[str, int] = {}
@@ -146,6 +151,7 @@ class Service:
             now_ms = world.now_ms
             while coming and coming[-1].asks_ms <= now_ms:
                 self._asks(coming.pop(), now_ms)
+            self._ask_again(now_ms)
             self._answer(now_ms)
             self._come(now_ms)
             self.ground.look(now_ms)
@@ -159,16 +165,29 @@ class Service:
         said = [Said(p50, p90, self.desk.turn(name).plugged_ms) for name, (_, p50, p90) in self._said.items()]
         return Lived(world, said, bool(self.ledger.imbalance()), self.plans)
 
-    def _asks(self, wish: Wished, now_ms: int) -> None:
+    def _ask_again(self, now_ms: int) -> None:
+        """Whom we failed asks for the same again; whose energy no longer fits asks once for half of what does."""
+        for turn_id in [name for name in self._open if not turns.is_live(self.desk.turn(name))]:
+            turn, wish = self.desk.turn(turn_id), self._open.pop(turn_id)
+            left_ms = wish.depart_ms - max(now_ms, wish.earliest_ms)
+            fits_kwh = left_ms / HOUR_MS * self.world.place.plug_w / 1_000
+            if turn.state == "failed" and fits_kwh > LEAST_KWH:
+                self._asks(wish, now_ms, min(turn.energy_kwh, fits_kwh * 0.9))
+            elif turn.state in ("expired", "rejected") and turn.snoozes < turns.SNOOZES and wish.id not in self._less:
+                self._less.add(wish.id)
+                if fits_kwh / 2 > LEAST_KWH:
+                    self._asks(wish, now_ms, fits_kwh / 2)
+
+    def _asks(self, wish: Wished, now_ms: int, energy_kwh: float | None = None) -> None:
         turn = self.desk.ask(
             Wish(
                 site=SITE, household=f"h{wish.household}", vehicle=f"car {wish.household}",
-                energy_kwh=wish.energy_kwh, max_w=self.world.place.plug_w, earliest_ms=wish.earliest_ms,
+                energy_kwh=energy_kwh or wish.energy_kwh, max_w=self.world.place.plug_w, earliest_ms=wish.earliest_ms,
                 depart_by_ms=wish.depart_ms, flexible=self.ideas.power_groups,
             ),
             now_ms,
         )  # fmt: skip
-        self._wishes[turn.id] = wish
+        self._wishes[turn.id] = self._open[turn.id] = wish
 
     def _tell(self, now_ms: int) -> None:
         """Offers are told at once; who was told answers in its own time. Places that end are told to who is there."""

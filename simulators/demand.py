@@ -93,7 +93,7 @@ def _usual(rng: Random, figures: Figures, habit: float, usual: float, midnight_m
         begin_h = rng.uniform(21 + 50 / 60, 22.5)
     else:
         begin_h = rng.triangular(7.0, 17.5, 13.0)
-        leaves_h = min(begin_h + rng.uniform(*_two(figures, "day_window_h")), 22.9)
+        leaves_h = min(begin_h + rng.uniform(*_two(figures, "day_window_h")), 22.0)
     energy_kwh = _one(figures, "median_kwh") * usual * rng.lognormvariate(0.0, _one(figures, "own_sigma"))
     return midnight_ms + int(begin_h * HOUR_MS), midnight_ms + int(leaves_h * HOUR_MS), energy_kwh
 
