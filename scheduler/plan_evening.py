@@ -7,15 +7,12 @@ from msgspec.structs import replace
 from scheduler.buckets import Place
 from scheduler.plan import Plan, Problem
 
-AWAKE = 4
-"""So many buckets into the quiet hours people still come with their car."""
-
 
 def before_the_night(problem: Problem, plan: Plan) -> Plan:
     """The plan with each place that begins in quiet hours longer at its front, without power, to before them.
 
-    Where its plug is not free so early, or its car cannot be there, it begins as early as it can; what begins in the
-    depth of the night all the same is no place, and waits for another.
+    Where its plug is not free so early, or its car cannot be there, it begins as early as it can; what begins in quiet
+    hours all the same is no place, and waits for another.
     """
     held: set[tuple[str, int]] = set()
     for one in problem.fixed:
@@ -29,7 +26,7 @@ def before_the_night(problem: Problem, plan: Plan) -> Plan:
         while _quiet(problem, first) and first > earliest[name] and (place.connector, first - 1) not in held:
             first -= 1
             held.add((place.connector, first))
-        if all(_quiet(problem, bucket) for bucket in range(first - AWAKE, first + 1)):
+        if _quiet(problem, first):
             continue
         places[name] = replace(place, first=first, watts=(*(0,) * (place.first - first), *place.watts))
     return replace(plan, places=places)

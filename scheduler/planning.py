@@ -32,9 +32,7 @@ Solve = Callable[[Problem], Plan]
 class Planning:
     """Used by who leads alone. `solve` makes the best plan that there is time for."""
 
-    def __init__(
-        self, desk: Desk, ground: Ground, solve: Solve, is_workday: IsWorkday, turnover: int = 0
-    ) -> None:
+    def __init__(self, desk: Desk, ground: Ground, solve: Solve, is_workday: IsWorkday, turnover: int = 0) -> None:
         self._turnover = turnover
         """Buckets that a plug is kept free after each car, which may leave a little late."""
         self._desk, self._ledger, self._ground = desk, desk.ledger, ground
@@ -115,7 +113,8 @@ class Planning:
                 for one in plugs
             ),
             requests=tuple(
-                _request(turn, plugs, rules, weight_of(rank, len(order)), self._turnover) for rank, turn in enumerate(order)
+                _request(turn, plugs, rules, weight_of(rank, len(order)), self._turnover)
+                for rank, turn in enumerate(order)
             ),
             fixed=tuple(
                 Fixed(place=turn.place, compound=turn.compound, turnover=free)

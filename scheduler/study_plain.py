@@ -25,9 +25,7 @@ class _Called(NamedTuple):
     passes: bool
 
 
-def plain(
-    wishes: Sequence[Wished], place: Place, begin_ms: int, end_ms: int, step_ms: int, *, rotation: bool
-) -> World:
+def plain(wishes: Sequence[Wished], place: Place, begin_ms: int, end_ms: int, step_ms: int, *, rotation: bool) -> World:
     """Live it; `rotation` calls who had a turn longest ago, else who asked first."""
     world = World(place, begin_ms, told=False)
     coming = sorted(wishes, key=lambda one: (one.asks_ms, one.id), reverse=True)
@@ -40,9 +38,7 @@ def plain(
         while coming and coming[-1].asks_ms <= now_ms:
             waiting.append(coming.pop())
         held = {one.wish.id for one in called.values()}
-        waiting = [
-            one for one in waiting if one.id in held or one.depart_ms - now_ms >= WORTH_COMING_MIN * MINUTE_MS
-        ]
+        waiting = [one for one in waiting if one.id in held or one.depart_ms - now_ms >= WORTH_COMING_MIN * MINUTE_MS]
         if rotation:
             waiting.sort(key=lambda one: (had.get(one.household, 0), one.asks_ms, one.id))
         for no in range(place.plugs):

@@ -24,9 +24,10 @@ from scheduler.ledger import Household, Ledger
 from scheduler.plan import Plan, Problem
 from scheduler.plan_evening import before_the_night
 from scheduler.planning import Planning
+from scheduler.quiet import QuietHours
 from scheduler.rules import RuleSet
 from scheduler.standing import Standing
-from scheduler.study_world import HOUR_MS, MINUTE_MS, Place, Wished, World, comes
+from scheduler.study_world import HOUR_MS, MINUTE_MS, NIGHT_FROM_H, NIGHT_UNTIL_H, Place, Wished, World, comes
 from scheduler.turns import ANSWER_MIN, NotNow, Turn
 from scheduler.watch import Watch
 
@@ -36,6 +37,7 @@ LEAST_KWH = 3.0
 """Nobody asks again for less."""
 TURNOVER = 1
 """Buckets that a plug is kept free after each car."""
+NIGHT = QuietHours(round(NIGHT_FROM_H * 60), round(NIGHT_UNTIL_H * 60))
 PLAN_EVERY_MS = 15 * MINUTE_MS
 IN_TURN: SiteMode = "in_turn"
 
@@ -133,7 +135,7 @@ class Service:
 
         kind = Planning if ideas.standing else _ByAsking
         self.planning = kind(self.desk, self.ground, counted, _is_workday, TURNOVER)
-        ledger.adopt(RuleSet(site=SITE, compounds=(COMPOUND,)), after=0, by="study", now_ms=begin_ms)
+        ledger.adopt(RuleSet(site=SITE, compounds=(COMPOUND,), quiet=NIGHT), after=0, by="study", now_ms=begin_ms)
         self._wishes: dict[str, Wished] = {}
         self._open: dict[str, Wished] = {}
         self._less: set[str] = set()
@@ -162,6 +164,7 @@ class Service:
                 self._say(now_ms)
             self._tell(now_ms)
             world.step(now_ms + step_ms, self._watts(now_ms))
+        world.no_shows = len(self.ledger.turns(states=["no_show"]))
         said = [Said(p50, p90, self.desk.turn(name).plugged_ms) for name, (_, p50, p90) in self._said.items()]
         return Lived(world, said, bool(self.ledger.imbalance()), self.plans)
 
@@ -257,5 +260,3 @@ class Service:
 
 def _is_workday(day: date) -> bool:
     return day.weekday() < 5
-
-

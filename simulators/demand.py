@@ -75,9 +75,7 @@ def demand(
             most_kwh = (depart_ms - earliest_ms) / HOUR_MS * _one(place, "plug_kw") * MOST_OF_TIME
             energy_kwh = round(max(LEAST_KWH, min(energy_kwh, most_kwh, _one(figures, "most_kwh"))), 1)
             asks_ms = max(begin_ms, earliest_ms - int(own.uniform(0, _one(figures, "ahead_h")) * HOUR_MS))
-            wish = _person(
-                own, people, f"{household}-{day}", household, (asks_ms, earliest_ms, depart_ms), energy_kwh
-            )
+            wish = _person(own, people, f"{household}-{day}", household, (asks_ms, earliest_ms, depart_ms), energy_kwh)
             if asks_ms >= free_ms:
                 found.append(wish)
                 free_ms = depart_ms + int((wish.beyond_min + 15) * MINUTE_MS)
