@@ -77,7 +77,7 @@ def study(asked: Asked, out: Path | None) -> dict[str, object]:
                     [one for one, _ in lived], [bound for _, bound in lived if bound is not None],
                 )
             )  # fmt: skip
-    found = to_builtins(headline(conditions[0]))
+    found: dict[str, object] = dict(to_builtins(headline(conditions[0])))
     found |= {"conditions": [to_builtins(headline(one)) | one.named() for one in conditions]}
     found |= {"policies": {one.title(): to_builtins(one.by_policy()) for one in conditions}}
     found |= {"solver_limit": f"{EXCHANGES} exchanges a plan, a plan each 15 service minutes"}
@@ -109,7 +109,7 @@ def scale_of(kind: _Kind, days: int) -> float:
             for seed in SCALED_BY
         )
         low, high = (scale, high) if met > AIMED_AT else (low, scale)
-    return round((low * high) ** 0.5, 3)
+    return round(float((low * high) ** 0.5), 3)
 
 
 def wishes_of(kind: _Kind, seed: int, days: int) -> list[Wished]:

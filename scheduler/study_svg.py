@@ -17,9 +17,9 @@ def bars(title: str, unit: str, values: Mapping[str, Interval]) -> str:
     most = max((one.high for one in values.values()), default=0.0) or 1.0
     wide = WIDTH - LEFT - 80
     height = TOP + ROW * len(values) + 34
+    view = f'viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(title)}"'
     said = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" font-family="sans-serif" font-size="13"'
-        f' role="img" aria-label="{escape(title)}">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" {view} font-family="sans-serif" font-size="13">',
         f'<rect width="{WIDTH}" height="{height}" fill="white"/>',
         f'<text x="12" y="24" font-size="16">{escape(title)}</text>',
     ]

@@ -80,7 +80,7 @@ class Pretended(Ground):
         self._facts = {SITE: facts}
         self.plugs: dict[str, PlugNow] = {}
 
-    def look(self, now_ms: int) -> None:
+    def look(self, now_ms: int) -> None:  # noqa: ARG002
         for name, parked in zip(self.names, self._world.at, strict=True):
             charging = Charging(parked.plugged_ms, parked.given_kwh) if parked is not None else None
             self.plugs[name] = PlugNow(parked is not None, charging)
@@ -110,7 +110,11 @@ class _ByAsking(Planning):
     """Without standing: who asked first goes first."""
 
     def _order(
-        self, site_id: str, rules: RuleSet, waiting: Sequence[Turn], now_ms: int
+        self,
+        site_id: str,  # noqa: ARG002
+        rules: RuleSet,  # noqa: ARG002
+        waiting: Sequence[Turn],
+        now_ms: int,  # noqa: ARG002
     ) -> tuple[list[Turn], dict[str, Standing]]:
         return sorted(waiting, key=lambda one: (one.requested_ms, one.id)), {}
 
