@@ -16,7 +16,7 @@ from scheduler.study_turns import Ideas, Lived, Service
 from scheduler.study_world import DAY_MS, MINUTE_MS, Place, Wished
 
 STEP_MS = 5 * MINUTE_MS
-EXCHANGES = 20
+EXCHANGES = 8
 """The solver's limit for one plan, in exchanges: the same on any machine."""
 FIRST_COME, ROTATION, LUNCHONG = "first_come", "rotation", "lunchong"
 WITHOUT = {

@@ -27,7 +27,7 @@ from scheduler.planning import Planning
 from scheduler.quiet import QuietHours
 from scheduler.rules import RuleSet
 from scheduler.standing import Standing
-from scheduler.study_world import HOUR_MS, MINUTE_MS, NIGHT_FROM_H, NIGHT_UNTIL_H, Place, Wished, World, comes
+from scheduler.study_world import HOUR_MS, MINUTE_MS, NIGHT_FROM_H, NIGHT_UNTIL_H, Place, Wished, World, comes, is_night
 from scheduler.turns import ANSWER_MIN, NotNow, Turn
 from scheduler.watch import Watch
 
@@ -35,6 +35,9 @@ SITE = "study"
 COMPOUND = "k-01"
 LEAST_KWH = 3.0
 """Nobody asks again for less."""
+ASKS_AGAIN = 3
+LOST_MS = 30 * MINUTE_MS
+"""Between an asking and the earliest place for it, and as much at the end: a bucket begun and one kept free."""
 TURNOVER = 1
 """Buckets that a plug is kept free after each car."""
 NIGHT = QuietHours(round(NIGHT_FROM_H * 60), round(NIGHT_UNTIL_H * 60))
@@ -142,7 +145,7 @@ class Service:
         ledger.adopt(RuleSet(site=SITE, compounds=(COMPOUND,), quiet=NIGHT), after=0, by="study", now_ms=begin_ms)
         self._wishes: dict[str, Wished] = {}
         self._open: dict[str, Wished] = {}
-        self._less: set[str] = set()
+        self._again: dict[str, int] = {}
         self._answers: dict[tuple[str, int], int] = {}
         self._said: dict[str, tuple[int, int, int]] = {}
         self._ends: dict[str, int] = {}
@@ -173,17 +176,23 @@ class Service:
         return Lived(world, said, bool(self.ledger.imbalance()), self.plans)
 
     def _ask_again(self, now_ms: int) -> None:
-        """Whom we failed asks for the same again; whose energy no longer fits asks once for half of what does."""
+        """Whom we failed, and whose energy no longer fits, asks for as much as fits from when it could come again.
+
+        On a waiting list people stay for what they can still get; here they have to say so.
+        """
         for turn_id in [name for name in self._open if not turns.is_live(self.desk.turn(name))]:
             turn, wish = self.desk.turn(turn_id), self._open.pop(turn_id)
-            left_ms = wish.depart_ms - max(now_ms, wish.earliest_ms)
-            fits_kwh = left_ms / HOUR_MS * self.world.place.plug_w / 1_000
-            if turn.state == "failed" and fits_kwh > LEAST_KWH:
-                self._asks(wish, now_ms, min(turn.energy_kwh, fits_kwh * 0.9))
-            elif turn.state in ("expired", "rejected") and turn.snoozes < turns.SNOOZES and wish.id not in self._less:
-                self._less.add(wish.id)
-                if fits_kwh / 2 > LEAST_KWH:
-                    self._asks(wish, now_ms, fits_kwh / 2)
+            is_over = turn.state in ("failed", "expired", "rejected") and turn.snoozes < turns.SNOOZES
+            again = self._again.get(wish.id, 0)
+            if not is_over or again >= ASKS_AGAIN:
+                continue
+            self._again[wish.id] = again + 1
+            from_ms = max(now_ms, wish.earliest_ms) + LOST_MS
+            while is_night(from_ms):
+                from_ms += MINUTE_MS
+            fits_kwh = (wish.depart_ms - from_ms - LOST_MS) / HOUR_MS * self.world.place.plug_w / 1_000
+            if fits_kwh > LEAST_KWH:
+                self._asks(wish, now_ms, min(turn.energy_kwh, fits_kwh))
 
     def _asks(self, wish: Wished, now_ms: int, energy_kwh: float | None = None) -> None:
         turn = self.desk.ask(
