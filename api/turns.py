@@ -26,6 +26,8 @@ class Turns:
     def answer(self, turn: Turn) -> TurnAnswer:
         place, decision = turn.place, self.decision(turn)
         start = rfc3339(place.start_ms) if place else None
+        said_ms = decision.p90_ms if decision is not None and turn.state in ("requested", "queued") else None
+        latest = start if said_ms is None else rfc3339(said_ms)
         return TurnAnswer(
             id=turn.id,
             site=turn.site,
@@ -36,7 +38,7 @@ class Turns:
             kind=turn.kind,
             mode=turn.mode,
             requested_at=rfc3339(turn.requested_ms),
-            start=StartAnswer(p50=start, p90=start) if start else None,
+            start=StartAnswer(p50=start, p90=latest) if start and latest else None,
             end=rfc3339(place.end_ms) if place else None,
             energy_kwh=round(turn.energy_kwh, 3),
             cost=self._cost(turn),

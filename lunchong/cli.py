@@ -171,6 +171,28 @@ def simulate(context: typer.Context) -> None:
 
 
 @app.command()
+def study(
+    seeds: Annotated[int, typer.Option(min=1, help="So many times, each with other people.")] = 20,
+    days: Annotated[int, typer.Option(min=1, max=56, help="Service days of each.")] = 28,
+    site: Annotated[
+        list[int] | None, typer.Option(help="Number of plugs; again for more.", show_default="8 16")
+    ] = None,
+    people: Annotated[list[str] | None, typer.Option(help="Behaviour set; again for more.", show_default="all")] = None,
+    real: Annotated[bool, typer.Option("--real/--no-real", help="Needs of real sessions too.")] = True,
+    quick: Annotated[bool, typer.Option("--quick", help="One seed, seven days, 8 plugs, one set.")] = False,
+    processes: Annotated[int, typer.Option(min=1, max=64, help="Seeds lived at a time.")] = 2,
+    out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Write the report and its figures.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """What charging in turn is worth beside first come first served and rotation, on the same demand."""
+    from lunchong.study import QUICK, as_text, chosen
+    from lunchong.study import study as lived
+
+    found = lived(QUICK if quick else chosen(seeds, days, site, people, real, processes), out)
+    print(json.dumps(found) if as_json else as_text(found))
+
+
+@app.command()
 def init(data: Data = None, config: Config = None) -> None:
     """Make the data folder with its secrets, and an example of an inventory where there is none."""
     from lunchong.setting_up import set_up

@@ -39,6 +39,8 @@ class MemoryLedger:
         self._wall_ms = wall_ms
         self._lock = threading.RLock()
         self._turns: dict[str, Turn] = {}
+        self._living: dict[str, Turn] = {}
+        """Of them those that are live, which is what is mostly asked for."""
         self._claims: dict[tuple[str, int], str] = {}
         self._power: Counter[tuple[tuple[str, ...], int]] = Counter()
         self._quota: Counter[tuple[tuple[str, ...], int]] = Counter()
@@ -72,9 +74,10 @@ class MemoryLedger:
         self, *, site: str | None = None, household: str | None = None, states: Collection[State] | None = None
     ) -> list[Turn]:
         with self._lock:
+            among = self._living if states is not None and LIVE.issuperset(states) else self._turns
             found = [
                 turn
-                for turn in self._turns.values()
+                for turn in among.values()
                 if site in (None, turn.site) and household in (None, turn.household)
                 if states is None or turn.state in states
             ]
@@ -213,7 +216,7 @@ class MemoryLedger:
         """Offers whose time is over, where something is claimed."""
         sites = {change.after.site for change in changes if held(change.after) is not None}
         mine = {change.after.id for change in changes}
-        over = [turn for turn in self._turns.values() if turn.site in sites and turn.id not in mine]
+        over = [turn for turn in self._living.values() if turn.site in sites and turn.id not in mine]
         return [given_back(turn, now_ms) for turn in over if lapsed(turn, now_ms)]
 
     def _vehicles_after(self, changes: Sequence[Change]) -> dict[str, str]:
@@ -249,6 +252,10 @@ class MemoryLedger:
         for change in changes:
             turn = replace(change.after, rev=change.before.rev + 1 if change.before else 1)
             self._turns[turn.id] = turn
+            if is_live(turn):
+                self._living[turn.id] = turn
+            else:
+                self._living.pop(turn.id, None)
             if change.key:
                 self._keys[turn.household, change.key] = turn.id
             self._deliveries += [change.delivery] if change.delivery else []

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from scheduler.buckets import Place
-from scheduler.plan import BUCKETS_PER_HOUR, Plug, Problem, Request, fitting, full_w, leaves_at, shortest
+from scheduler.plan import BUCKETS_PER_HOUR, Plug, Problem, Request, fitting, full_w, shortest
 
 PAST_HORIZON = 96
 """So many buckets after the horizon a car may stay that was planned until its end."""
@@ -36,9 +36,19 @@ class Site:
         """When it is driven away, by when it is charged."""
         key = 0 if request.moves_at_night else request.depart_by
         if key not in self._leaves:
-            charged = range(self.buckets + 1)
-            self._leaves[key] = [leaves_at(self.problem, request, self.first + at) - self.first for at in charged]
+            self._leaves[key] = self._leaving(request)
         return self._leaves[key]
+
+    def _leaving(self, request: Request) -> list[int]:
+        """`plan.leaves_at` of each bucket, from the last to the first."""
+        if request.moves_at_night:
+            return list(range(self.buckets + 1))
+        quiet, last = self.problem.quiet, min(request.depart_by - self.first, self.buckets)
+        until = list(range(self.buckets + 1))
+        for at in range(min(last, self.buckets) - 1, -1, -1):
+            if quiet[at]:
+                until[at] = until[at + 1]
+        return [until[at] if at and quiet[at - 1] else at for at in range(self.buckets + 1)]
 
 
 class Room:
@@ -52,6 +62,7 @@ class Room:
         self.quota = {compound: list(quota) for compound, quota in problem.quotas.items()}
         self.masks: dict[str, int] = {}
         self.powered: dict[int, int] = {}
+        self.can: dict[tuple[int, int], list[int]] = {}
         for one in problem.fixed:
             self._change(one.place, one.compound, one.turnover, -1)
 
@@ -59,7 +70,7 @@ class Room:
         twin = Room.__new__(Room)
         twin.site, twin.free, twin.left_w = self.site, dict(self.free), list(self.left_w)
         twin.quota = {compound: list(quota) for compound, quota in self.quota.items()}
-        twin.masks, twin.powered = dict(self.masks), dict(self.powered)
+        twin.masks, twin.powered, twin.can = dict(self.masks), dict(self.powered), dict(self.can)
         return twin
 
     def without_quotas(self) -> Room:
@@ -70,7 +81,7 @@ class Room:
     def with_power(self, watts: int) -> Room:
         """The same, with so much power left in each bucket."""
         twin = self.copy()
-        twin.left_w, twin.powered = [watts] * self.site.buckets, {}
+        twin.left_w, twin.powered, twin.can = [watts] * self.site.buckets, {}, {}
         return twin
 
     def take(self, request: Request, place: Place) -> None:
@@ -133,6 +144,7 @@ class Room:
                 quota[bucket] += sign
             self.masks.pop(compound, None)
         self.powered.clear()
+        self.can.clear()
 
     def _gap(self, plug: str, at: int, end: int) -> int:
         """Buckets that stay free right before and after."""
@@ -168,6 +180,12 @@ class Room:
                         break
                     starts &= starts - 1
 
+    def _can_w(self, most: int, least: int) -> list[int]:
+        """What a car that takes so much at most, and at least, can be given in each bucket."""
+        if (most, least) not in self.can:
+            self.can[most, least] = [min(most, left) if left >= max(least, 1) else 0 for left in self.left_w]
+        return self.can[most, least]
+
     def _flexible(self, request: Request) -> Iterator[tuple[Plug, int, list[int], int]]:
         """For each plug the place that is charged first and holds it no longer than that takes."""
         site = self.site
@@ -176,7 +194,7 @@ class Room:
         for plugs in site.fitting[request.id]:
             most = full_w(request, plugs[0])
             least = min(plugs[0].min_w, most)
-            can_w = [min(most, left) if left >= max(least, 1) else 0 for left in self.left_w]
+            can_w = self._can_w(most, least)
             seen: set[int] = set()
             for plug in plugs:
                 free = self.free[plug.id]

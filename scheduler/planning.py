@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 from scheduler.buckets import BUCKET_MS, BUCKETS_PER_DAY, bucket_at
 from scheduler.desk import Connector, Desk, SiteFacts
+from scheduler.estimate import Estimate
 from scheduler.explain import Decision
 from scheduler.ground import Ground
 from scheduler.ledger import OverLimit, Taken
@@ -25,17 +26,25 @@ OFFER_AHEAD_MS = 2 * 3_600_000
 FASTEST_AC_W = 22_000
 """A car that takes more than this is one for direct current."""
 
+MOST_SAID = 100_000
+"""Of so many turns it is remembered when they were said to begin."""
+
 Solve = Callable[[Problem], Plan]
 
 
 class Planning:
     """Used by who leads alone. `solve` makes the best plan that there is time for."""
 
-    def __init__(self, desk: Desk, ground: Ground, solve: Solve, is_workday: IsWorkday) -> None:
+    def __init__(self, desk: Desk, ground: Ground, solve: Solve, is_workday: IsWorkday, turnover: int = 0) -> None:
+        self._turnover = turnover
+        """Buckets that a plug is kept free after each car, which may leave a little late."""
         self._desk, self._ledger, self._ground = desk, desk.ledger, ground
         self._solve, self._is_workday = solve, is_workday
         self._decisions: dict[str, dict[str, Decision]] = {}
         """By site and turn, of the last plan that this process made."""
+        self.estimate = Estimate()
+        self._said: dict[str, tuple[int, int]] = {}
+        """By turn, when a start was said of it first, and which."""
 
     def site(self, site_id: str, now_ms: int) -> None:
         """Place everybody who waits at a site, and offer what begins soon."""
@@ -53,6 +62,7 @@ class Planning:
         problem = self._problem(site, rules, first, order)
         plan = self._solve(problem)
         self._decisions[site_id] = self._decided(order, standing, plan, rules, now_ms)
+        self._say(plan, now_ms)
         later = []
         for turn in order:
             place = plan.places.get(turn.id)
@@ -108,12 +118,14 @@ class Planning:
             tariff_fen_kwh=tuple(one.fen_kwh for one in hours),
             plugs=tuple(Plug(id=one.id, kind=one.type, max_w=one.max_w, min_w=one.least_w) for one in plugs),
             requests=tuple(
-                _request(turn, plugs, rules, weight_of(rank, len(order))) for rank, turn in enumerate(order)
+                _request(turn, plugs, rules, weight_of(rank, len(order)), self._turnover)
+                for rank, turn in enumerate(order)
             ),
             fixed=tuple(
-                Fixed(place=turn.place, compound=turn.compound)
+                Fixed(place=turn.place, compound=turn.compound, turnover=free)
                 for turn in self._ledger.turns(site=site.id, states=HOLDING)
-                if turn.place is not None and turn.place.end > first
+                for free in [_kept_free(turn, self._turnover, first, rules.quiet)]
+                if turn.place is not None and turn.place.end + free > first
             ),
             quotas={
                 compound: tuple(len(site.connectors) if count is None else count for count in row)
@@ -122,6 +134,18 @@ class Planning:
             },
         )
 
+    def _say(self, plan: Plan, now_ms: int) -> None:
+        for turn_id, place in plan.places.items():
+            self._said.setdefault(turn_id, (now_ms, place.start_ms))
+        while len(self._said) > MOST_SAID:
+            del self._said[next(iter(self._said))]
+
+    def began(self, turn: Turn) -> None:
+        """A turn is active: learn how much later that came than was said first. Safe to say again."""
+        if turn.plugged_ms is not None and (said := self._said.pop(turn.id, None)) is not None:
+            at_ms, start_ms = said
+            self.estimate.learn(start_ms - at_ms, turn.plugged_ms - start_ms)
+
     def _decided(
         self, order: Sequence[Turn], standing: dict[str, Standing], plan: Plan, rules: RuleSet, now_ms: int
     ) -> dict[str, Decision]:
@@ -129,10 +153,12 @@ class Planning:
         for rank, turn in enumerate(order, 1):
             place = plan.places.get(turn.id)
             start_ms = place.start_ms if place else None
+            longer_ms = self.estimate.longer(0.9, start_ms - now_ms) if start_ms is not None else 0
             found[turn.id] = Decision(
                 rank=rank, of=len(order), standing_min=_minutes(standing, turn),
                 waited_min=age_ms(turn, now_ms) // 60_000, accessibility_min=round(self._advantage(turn, rules)),
-                bound_by=plan.reasons.get(turn.id), p50_ms=start_ms, p90_ms=start_ms,
+                bound_by=plan.reasons.get(turn.id), p50_ms=start_ms,
+                p90_ms=None if start_ms is None else start_ms + longer_ms,
             )  # fmt: skip
         return found
 
@@ -172,12 +198,25 @@ def _is_quiet(bucket: int, quiet: QuietHours) -> bool:
     return quiet.quiet_at(bucket * BUCKET_MS)
 
 
+def _kept_free(turn: Turn, turnover: int, first: int, quiet: QuietHours) -> int:
+    """Buckets after a place that nobody else is given: where its car stays beyond it already, all until it must leave,
+    and in quiet hours until their end: whoever has not come for it by then is asleep.
+    """
+    place = turn.place
+    if not turnover or place is None or turn.state != "active" or place.watts[-1] or place.end > first + 1:
+        return turnover
+    until = bucket_at(turn.depart_by_ms) + 1
+    while _is_quiet(max(until, first) - 1, quiet) and until < first + BUCKETS_PER_DAY:
+        until = max(until, first) + 1
+    return max(turnover, until - place.end)
+
+
 def _minutes(standing: dict[str, Standing], turn: Turn) -> float:
     mine = standing.get(turn.household or "")
     return mine.minutes if mine is not None else 0.0
 
 
-def _request(turn: Turn, plugs: Sequence[Connector], rules: RuleSet, weight: int) -> Request:
+def _request(turn: Turn, plugs: Sequence[Connector], rules: RuleSet, weight: int, turnover: int) -> Request:
     return Request(
         id=turn.id,
         kinds=_kinds(turn.max_w, plugs),
@@ -188,6 +227,7 @@ def _request(turn: Turn, plugs: Sequence[Connector], rules: RuleSet, weight: int
         weight=weight,
         flexible=turn.flexible,
         compound=turn.compound,
+        turnover=turnover,
         published=turn.place,
         margin=-(-rules.move_margin_min * 60_000 // BUCKET_MS),
         moves_at_night=not rules.stay_until_morning,

@@ -82,6 +82,8 @@ class Rounds:
             found[turn.site].append((turn.id, turn.rev))
             if turn.state in ("requested", "queued"):
                 waiting.add(turn.site)
+            elif turn.state == "active":
+                self._planning.began(turn)
         for name, site in self._ground.sites().items():
             found[name] += [one.id for one in site.connectors if self._ground.plug(one.id).trouble is None]
         return {site: tuple(seen) for site, seen in found.items()}, waiting

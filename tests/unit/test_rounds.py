@@ -271,3 +271,23 @@ def test_a_car_that_comes_after_a_promise_has_run_out_is_not_taken_for_that_one(
     street.later(1)
     assert street.turn(turn).state == "no_show"
     assert [turn.kind for turn in street.ledger.turns(states=["active"])] == ["walk_in"]
+
+
+def test_the_likely_start_is_learnt_from_how_late_turns_began():
+    street = Neighbourhood(piles=1)
+    waits = street.asks("h1", earliest_ms=street.now_ms + 4 * HOUR_MS)
+    street.later(1)
+    decision = street.planning.decision(street.turn(waits))
+    assert decision.p90_ms - decision.p50_ms == HOUR_MS, "while nothing is learnt"
+    street.desk.cancel(waits, street.now_ms)
+    for no in range(10):
+        turn = promised(street, "h1", kwh=1.75)
+        street.later((street.turn(turn).place.start_ms - street.now_ms) / 60_000 + (5 if no else 10))
+        street.says(ONE, "charging", kwh=0.0)
+        street.later(1)
+        street.says(ONE, "available")
+        street.later(1)
+    waits = street.asks("h2", earliest_ms=street.now_ms + 8 * HOUR_MS, hours=12)
+    street.later(1)
+    decision = street.planning.decision(street.turn(waits))
+    assert decision.p90_ms - decision.p50_ms == 11 * 60_000
