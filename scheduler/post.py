@@ -16,6 +16,7 @@ from scheduler.ledger import Outgoing
 from scheduler.turns import NotNow, Turn
 
 AT_A_TIME = 1_000
+"""And besides those that wait for the morning, however many they are."""
 
 
 class Said(Struct, frozen=True):
@@ -54,8 +55,9 @@ class Post:
         """Send what is pending and may be said now; how many left."""
         if self._ledger.outgoing(["sending"], 1):
             self.unknown += len(self._ledger.give_up_sending(epoch))
-        pending = [item for item in self._ledger.outgoing(["pending"], AT_A_TIME) if item.kind == "notice"]
         kept = self._not_before_ms
+        waiting = self._ledger.outgoing(["pending"], AT_A_TIME + len(kept))
+        pending = [item for item in waiting if item.kind == "notice"]
         self._not_before_ms = {item.id: kept[item.id] for item in pending if kept.get(item.id, 0) > now_ms}
         sent = 0
         for item in pending:

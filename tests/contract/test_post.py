@@ -174,6 +174,19 @@ def test_that_a_place_of_tonight_is_taken_away_is_said_tonight(ledger, carrier):
     assert carrier.came[-1] == f"moved of {turn.id}"
 
 
+def test_what_waits_for_the_morning_hides_nothing_that_is_to_be_said_tonight(carrier, monkeypatch):
+    monkeypatch.setattr("scheduler.post.AT_A_TIME", 2)
+    world = World(rules=NIGHT)
+    world.now_ms += 5 * 3_600_000
+    for no in range(4):
+        offered(world, in_buckets=36 + 4 * no, household=f"h{no + 1}")
+    tonight = offered(world, in_buckets=2, household="h5")
+    post = Post(world.desk, carrier)
+    epoch = epoch_of(world.ledger)
+    assert sum(post.turn(epoch, world.now_ms) for _ in range(3)) == 1
+    assert carrier.came == [f"offer of {tonight.id}"]
+
+
 def test_a_notice_on_which_the_carrier_fell_is_unknown_and_holds_nothing_up(world, carrier):
     offered(world)
 
