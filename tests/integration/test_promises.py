@@ -166,6 +166,8 @@ class Promises(RuleBasedStateMachine):
         self.world.unheard.pop(plug, None)
         if how is not None:
             self.world.unheard[plug] = how
+        self.commits = 0
+        self.world.later(0)  # what was not known until now is looked at
 
     # --- time, and committees ----------------------------------------------------------------------------------------
 
