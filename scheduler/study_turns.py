@@ -110,7 +110,7 @@ class _Names:
 
 
 class _ByAsking(Planning):
-    """Without standing: who asked first goes first."""
+    """Without standing: who asked first goes first. Of what the order is made from otherwise nothing is looked at."""
 
     def _order(
         self,

@@ -21,7 +21,7 @@ def visits_of(text: str) -> list[Visit]:
         plugged_min, energy_kwh = int(hours) * 60 + int(minutes), float(row["Energy__kWh_"])
         if energy_kwh < LEAST_KWH or not SHORTEST_MIN <= plugged_min <= LONGEST_MIN:
             continue
-        utc = datetime.strptime(row["Start_Date___Time"].removesuffix("+00"), "%Y/%m/%d %H:%M:%S")  # noqa: DTZ007
+        utc = datetime.strptime(f"{row['Start_Date___Time']}00", "%Y/%m/%d %H:%M:%S%z")
         local = utc + timedelta(hours=LABELS_H[row["Start_Time_Zone"]])
         found.append(Visit(local.hour * 60 + local.minute, energy_kwh, plugged_min))
     return found

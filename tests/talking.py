@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 from urllib.error import HTTPError
 
 import pytest
@@ -147,8 +148,15 @@ def own_mosquitto(folder: Path, data: Path, env: Mapping[str, str] | None = None
         broker.stop()
 
 
+class Beside(NamedTuple):
+    """An installation of which no process is asked: commands are run with its folder and settings."""
+
+    data: Path
+    env: Mapping[str, str]
+
+
 @contextmanager
-def let_in(server: Server, broker: OwnMosquitto) -> Iterator[Client]:
+def let_in(server: Server | Beside, broker: OwnMosquitto) -> Iterator[Client]:
     """A connection of the pile, enrolled anew, once mosquitto knows it."""
     key = enrolled(server)
     broker.read_again()

@@ -22,7 +22,7 @@ from scheduler.ledger import Household
 from tests.brokers import until
 from tests.desks import SitesOf
 from tests.processes import Server
-from tests.talking import PILE, TELEMETRY, a_place, as_device, let_in, message, own_mosquitto, status
+from tests.talking import PILE, TELEMETRY, Beside, a_place, as_device, let_in, message, own_mosquitto, status
 
 TURNS = f"lunchong/v1/{PILE}/turns"
 ONE, TWO = f"{PILE}/1", f"{PILE}/2"
@@ -159,11 +159,6 @@ def two(tmp_path, postgres_url):
                     one.process.send_signal(signal.SIGCONT)
                 with one:
                     pass
-
-
-class Beside:
-    def __init__(self, data, env):
-        self.data, self.env = data, env
 
 
 def test_of_two_schedulers_one_leads_and_the_other_goes_on_where_it_ended(two, postgres_url):

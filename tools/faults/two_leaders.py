@@ -31,7 +31,7 @@ from simulators.orders import Orders
 from tests.brokers import Client, until
 from tests.postgres import Postgres
 from tests.processes import Server
-from tests.talking import PILE, OwnMosquitto, a_place, let_in, own_mosquitto
+from tests.talking import PILE, Beside, OwnMosquitto, a_place, let_in, own_mosquitto
 from tools.faults.outcome import Asked, Outcome
 
 PAUSES, PAUSES_SHORT = 5, 1
@@ -196,12 +196,7 @@ def two_leaders(asked: Asked) -> Outcome:
 
 
 def _street(ending: ExitStack, data: Path, env: dict[str, str], broker: OwnMosquitto, ledger: Ledger) -> Street:
-    class Beside:
-        """What commands are started beside."""
-
-    beside = Beside()
-    vars(beside).update(data=data, env=env)
-    device = ending.enter_context(let_in(beside, broker))  # type: ignore[arg-type]
+    device = ending.enter_context(let_in(Beside(data, env), broker))
     key = Enrolments(data / "credentials.json").held("ingest")
     assert key is not None
     ingest = ending.enter_context(Client(broker.url, key.username, password=key.password, client_id=key.client_id))
