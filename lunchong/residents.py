@@ -8,6 +8,7 @@ from ingest.assets import Inventory
 from scheduler.desk import Desk, UnknownSite, Wish
 from scheduler.ground import sites_of
 from scheduler.ledger import Household
+from scheduler.meanwhile import is_asked
 from scheduler.turns import NotNow, Turn
 from simulators.residents import CAR_W, Resident
 
@@ -40,6 +41,10 @@ class Residents:
         for key, turn in offered.items():
             if turn.household in self._people:
                 self._answer(key, turn, now_ms)
+        for turn in self._desk.ledger.turns(states=["reserved"]):
+            if turn.household in self._people and is_asked(turn, now_ms):
+                with suppress(NotNow):  # asked whose the car at their plug is, they say that it is theirs
+                    self._desk.check_in(turn.id, now_ms, by=turn.household)
 
     def _ask(self, household: str, site: str, resident: Resident, now_ms: int) -> None:
         ask = resident.ask(now_ms)

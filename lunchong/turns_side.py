@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+import sys
 from contextlib import ExitStack, suppress
 from importlib.metadata import version
 from pathlib import Path
@@ -14,7 +15,7 @@ from api.turns import Turns
 from ingest.assets import Inventory
 from ingest.clock import rfc3339
 from ingest.enrolments import ServiceKey
-from ingest.messages import ServiceNotice, SetLimit
+from ingest.messages import AnyCommand, ServiceNotice
 from ingest.workdays import is_workday
 from lunchong.errors import UserError
 from lunchong.inventory_file import InventoryInUse
@@ -51,6 +52,8 @@ ROUND_EVERY_S = (1.0, 0.2)
 SOLVE_S = 1.0
 FAST = 60
 """Above this speed there is no time to make a plan better than the first one."""
+SWITCH_S = 0.0005
+"""Each statement of the ledger gives the interpreter away, and waits so long behind ingest to have it back."""
 SITES, FAST_SITES = 2, 6
 """Planned in one round at the most."""
 
@@ -97,18 +100,27 @@ class TurnsSide:
         self._ground = Ground(lambda: self._in_use.inventory, heard)
         self.desk = Desk(self.ledger, self._ground, Drawn(), is_workday)
         self.planning = Planning(self.desk, self._ground, self._solve, is_workday)
+        arrivals = Arrivals(self.desk, self._ground)
         self._rounds = Rounds(
             self.desk,
             self._ground,
             Watch(self.desk, self._ground),
-            Arrivals(self.desk, self._ground),
+            arrivals,
             self.planning,
             FAST_SITES if self._clock.speed > FAST else SITES,
             lambda: self._clock.speed,
         )
         self._post = Post(self.desk, Webhook(self._webhook_url, self._timezone) if self._webhook_url else None)
-        self._dispatch = Dispatch(self.desk, self._ground, self._command, lambda: self._clock.speed)
+        self._dispatch = Dispatch(
+            self.desk,
+            self._ground,
+            self._command,
+            lambda: self._clock.speed,
+            arrivals.refused,
+            self._timezone,
+        )
         self.use(self._in_use.inventory)
+        sys.setswitchinterval(SWITCH_S)
         self._line.start()
         ending.callback(self._line.stop)
         usual_s, fastest_s = ROUND_EVERY_S
@@ -155,7 +167,7 @@ class TurnsSide:
             self._dispatch.answered(device, result)
         self._dispatch.round(self._leader.epoch, self._clock.service_ms(), self._clock.mono_s())
 
-    def _command(self, device: str, command: SetLimit) -> None:
+    def _command(self, device: str, command: AnyCommand) -> None:
         if self._leader.leads(self._clock.mono_s()):
             self._line.command(device, command)
 

@@ -1,19 +1,20 @@
-"""Floor 2 · Arrivals: which turn a car at a plug belongs to, and when it has left.
+"""Floor 2 · Arrivals: which turn a car at a plug belongs to, when it is charged, and when it has left.
 
-An alternating-current pile knows no car: who comes to a plug while it is held for somebody is taken for that somebody.
+An alternating-current pile knows no car. Whose it is says the turn's code, given at the pile, or a check-in; where
+neither does, the household that the plug is held for is asked, and until then nothing is given.
 """
 
 from __future__ import annotations
 
-from scheduler.buckets import BUCKET_MS
+from contextlib import suppress
+
 from scheduler.desk import Desk, SiteFacts
 from scheduler.ground import Charging, Ground, PlugNow
+from scheduler.meanwhile import EARLY_MS, is_asked, is_known
 from scheduler.turns import STALE_MS, NotNow, Turn
 
 HEARD_EVERY_MS = 3 * 3_600_000
 """How often it is kept that a car is still there."""
-EARLY_MS = BUCKET_MS
-"""Who comes so much before its place begins may plug in, where nobody else holds the plug."""
 
 
 class Arrivals:
@@ -26,9 +27,14 @@ class Arrivals:
         self._without_a_turn: dict[str, Charging | None] = {}
         """Connectors with a car for which there was no bucket or no power to claim."""
 
+    def refused(self) -> set[str]:
+        """Plugs with a car that is not to be served: there was no place for it when it came."""
+        return set(self._without_a_turn)
+
     def look(self, now_ms: int) -> None:
         """Everything that changed at the plugs since the last look."""
         there = {turn.place.connector: turn for turn in self._desk.ledger.turns(states=["active"]) if turn.place}
+        self._hear(there, now_ms)
         held = self._held(now_ms)
         given = self._desk.ledger.versions()
         for site in self._ground.sites().values():
@@ -44,8 +50,9 @@ class Arrivals:
         if active is not None and (not plug.plugged or _is_another(active, plug.charging)):
             self._left(active, connector, now_ms)
             active = None
-        if active is not None and (active.due_ms or 0) < now_ms + STALE_MS - HEARD_EVERY_MS:
-            self._desk.heard(active, now_ms)
+        if active is not None and active.charged_ms is None and _is_charged(active, plug):
+            with suppress(NotNow):
+                self._desk.charged(active, now_ms)
         if plug.charging is not None:
             self._given[connector] = plug.charging
         if not plug.plugged:
@@ -54,16 +61,26 @@ class Arrivals:
         elif active is None and self._is_new(connector, plug.charging):
             self._came(site, connector, plug.charging, holder, now_ms)
 
+    def _hear(self, there: dict[str, Turn], now_ms: int) -> None:
+        """Keep of all cars together that they are still there."""
+        old = [turn for turn in there.values() if (turn.due_ms or 0) < now_ms + STALE_MS - HEARD_EVERY_MS]
+        here = [turn for turn in old if turn.place is not None and self._ground.plug(turn.place.connector).plugged]
+        there |= {turn.place.connector: turn for turn in self._desk.heard(here, now_ms) if turn.place is not None}
+
     def _came(
         self, site: SiteFacts, connector: str, charging: Charging | None, holder: Turn | None, now_ms: int
     ) -> None:
         if holder is not None:
-            try:
-                self._desk.plug_in(holder, now_ms)
-            except NotNow:  # cancelled a moment ago: whoever came is no longer that one
-                pass
-            else:
-                return
+            plugged_ms = charging.started_ms if charging is not None else now_ms
+            with suppress(NotNow):  # cancelled a moment ago: whoever came is no longer that one
+                if is_known(holder, plugged_ms):
+                    self._desk.plug_in(holder, now_ms)
+                    return
+                if holder.asked_ms is None or holder.asked_ms < plugged_ms:
+                    self._desk.whose(holder, now_ms)
+                    return
+                if is_asked(holder, now_ms) or (holder.place is not None and holder.place.start_ms <= now_ms):
+                    return  # the watch finds it another place, and this one is free then
         if self._desk.walk_in(connector, site.id, now_ms) is None:
             self._without_a_turn[connector] = charging
 
@@ -88,6 +105,14 @@ class Arrivals:
             if other is None or other.place is None or turn.place.first < other.place.first:
                 found[turn.place.connector] = turn
         return found
+
+
+def _is_charged(turn: Turn, plug: PlugNow) -> bool:
+    """Whether its car wants no more, or was given what was planned with. Who came without a turn may want more."""
+    if plug.full or (plug.charging is not None and plug.charging.ended):
+        return True
+    had_kwh = plug.charging.energy_kwh if plug.charging is not None else 0.0
+    return turn.kind == "asked" and had_kwh >= turn.energy_kwh
 
 
 def _is_another(turn: Turn, charging: Charging | None) -> bool:

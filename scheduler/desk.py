@@ -14,7 +14,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from ingest.assets import ConnectorType, SiteMode
-from scheduler import turns
+from scheduler import meanwhile, turns
 from scheduler.buckets import BUCKET_MS, Place, bucket_at
 from scheduler.ledger import NO_LIMITS, Change, Known, Ledger, Limits, Moved, OverLimit, Taken, TooMany
 from scheduler.postings import notice
@@ -175,15 +175,47 @@ class Desk:
         """The car of a turn is at its plug."""
         return self._step(which, now_ms, lambda turn: turns.plugged_in(turn, now_ms), by="watch")
 
-    def heard(self, which: Which, now_ms: int) -> Turn:
-        """Its connector was heard of, and the car is there. Raises NotNow."""
-        return self._step(which, now_ms, lambda turn: turns.heard(turn, now_ms), by="watch")
+    def heard(self, there: Sequence[Turn], now_ms: int) -> list[Turn]:
+        """Their connectors were heard of, and the cars are there. None of them where another changed one in between."""
+        if not there:
+            return []
+        try:
+            changes = [self.change(turn, turns.heard(turn, now_ms), by="watch") for turn in there]
+            return self.ledger.commit(changes, now_ms)
+        except Moved:  # the next look finds them again
+            return []
 
-    def unplug(self, which: Which, now_ms: int, energy_kwh: float = 0.0, overstay_ms: int = 0) -> Turn:
+    def check_in(self, which: Which, now_ms: int, by: str = "") -> Turn:
+        """Its household is at the plug. Raises NotNow, also where its place is not now."""
+        return self._step(which, now_ms, lambda turn: meanwhile.checked_in(turn, now_ms), by=by)
+
+    def whose(self, which: Which, now_ms: int) -> Turn:
+        """A car is at the plug of a turn, and nothing says whose: ask its household. Raises NotNow."""
+        return self._step(which, now_ms, lambda turn: meanwhile.asked(turn, now_ms), by="watch", says="asked")
+
+    def charged(self, which: Which, now_ms: int) -> Turn:
+        """Its car wants no more, or has what was planned for it. Raises NotNow."""
+        return self._step(which, now_ms, lambda turn: meanwhile.charged(turn, now_ms), by="watch", says="charged")
+
+    def told_charged(self, which: Which, now_ms: int, sent: str | None = None) -> Turn:
+        """The notice `sent` of that was delivered: overstay is counted from its time on. Raises NotNow."""
+
+        def told(turn: Turn) -> Turn:
+            return meanwhile.told_charged(turn, now_ms, self.quiet(turn))
+
+        return self._step(which, now_ms, told, by="notices", sent=sent)
+
+    def finish(self, which: Which, now_ms: int, by: str = "") -> Turn:
+        """Its household wants no more: the pile is told to stop. Raises NotNow."""
+        turn = which if isinstance(which, Turn) else self.turn(which)
+        says = "charged" if turn.charged_ms is None else ""
+        return self._step(turn, now_ms, lambda turn: meanwhile.finished(turn, now_ms), by=by, says=says)
+
+    def unplug(self, which: Which, now_ms: int, energy_kwh: float = 0.0) -> Turn:
         """The car of a turn left; what it was given is kept for its household's standing."""
         return self._step(
             which, now_ms, lambda turn: turns.done(turn, now_ms), by="watch",
-            delivery=lambda turn: delivered(turn, now_ms, energy_kwh, overstay_ms),
+            delivery=lambda turn: delivered(turn, now_ms, energy_kwh),
         )  # fmt: skip
 
     def walk_in(self, connector: str, site_id: str, now_ms: int) -> Turn | None:
@@ -309,11 +341,11 @@ def most_w(site: SiteFacts) -> int:
     return max(one.max_w for one in site.connectors)
 
 
-def delivered(turn: Turn, now_ms: int, energy_kwh: float, overstay_ms: int) -> Delivery | None:
+def delivered(turn: Turn, left_ms: int, energy_kwh: float) -> Delivery | None:
     """What a household was given; None of a turn that nobody asked for, or that never began."""
     if turn.household is None or turn.plugged_ms is None:
         return None
     return Delivery(
-        household=turn.household, plugged_ms=turn.plugged_ms, unplugged_ms=max(now_ms, turn.plugged_ms),
-        overstay_ms=overstay_ms, energy_kwh=energy_kwh,
+        household=turn.household, plugged_ms=turn.plugged_ms, unplugged_ms=max(left_ms, turn.plugged_ms),
+        overstay_ms=meanwhile.overstay_ms(turn, left_ms), energy_kwh=energy_kwh,
     )  # fmt: skip

@@ -6,6 +6,7 @@ from typing import Literal
 
 from msgspec import Struct
 
+from scheduler.meanwhile import ASKING_MS
 from scheduler.rules import Refusal
 from scheduler.sentences import Sentence
 from scheduler.turns import SNOOZES, Turn
@@ -98,6 +99,10 @@ def told(turn: Turn, what: str, **more: str | int) -> Sentence:
     if turn.place is not None:
         said |= {"start_ms": turn.place.start_ms, "end_ms": turn.place.end_ms}
     ends_ms = turn.due_ms or turn.ended_ms
+    if what == "charged":
+        ends_ms = turn.leave_by_ms
+    elif what == "asked" and turn.asked_ms is not None:
+        ends_ms = turn.asked_ms + ASKING_MS
     if ends_ms is not None:
         said |= {"answer_by_ms": ends_ms, "until_ms": ends_ms}
     return Sentence(f"notice_{what}", said | more)

@@ -20,15 +20,18 @@ Trouble = Literal["silent", "broken", "unknown"]
 
 
 class Charging(NamedTuple):
-    """The session that a connector lives: since when by the device's clock, and what it was given until now."""
+    """The session that a connector lives: since when by the device's clock, and what it was given until now. `ended`
+    says that ingest saw the end of charging.
+    """
 
     started_ms: int
     energy_kwh: float
+    ended: bool = False
 
 
 class PlugNow(NamedTuple):
     """What may be believed of a connector. `plugged` None: it is not known. `full`: its car wants no more;
-    `held_back`: the pile gives it nothing.
+    `held_back`: the pile gives it nothing; `preparing`: it waits to be started.
     """
 
     plugged: bool | None = None
@@ -38,6 +41,7 @@ class PlugNow(NamedTuple):
     power_w: int = 0
     full: bool = False
     held_back: bool = False
+    preparing: bool = False
 
 
 SILENT, UNKNOWN = PlugNow(trouble="silent"), PlugNow(trouble="unknown")
@@ -127,7 +131,11 @@ class Ground:
         if said is None or said.state is UNSET or self._is_old(said, state, now_ms):
             return self._unheard(state, now_ms)
         now = said.session
-        charging = None if now is None else Charging(parse_rfc3339(now.started_at), now.energy_kwh)
+        charging = (
+            None
+            if now is None
+            else Charging(parse_rfc3339(now.started_at), now.energy_kwh, now.charge_ended_at is not UNSET)
+        )
         if said.state in ("faulted", "unavailable"):
             return PlugNow(None, charging, "broken")
         paused_by = said.suspended_by if said.state == "suspended" else None
@@ -135,6 +143,7 @@ class Ground:
             plugged=said.state in PLUGGED, charging=charging, bay_taken=said.bay_occupied is True,
             power_w=0 if said.power_kw is UNSET else round(said.power_kw * 1_000),
             full=said.state == "finishing" or paused_by == "ev", held_back=paused_by == "evse",
+            preparing=said.state == "preparing",
         )  # fmt: skip
 
     def _unheard(self, state: DeviceState | None, now_ms: int) -> PlugNow:

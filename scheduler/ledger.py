@@ -214,7 +214,7 @@ class Ledger(Protocol):
     def sending(self, outgoing_id: str, epoch: int) -> bool:
         """Take one that is pending to be sent under this epoch; False where it is not pending."""
 
-    def sent(self, outgoing_id: str) -> None: ...
+    def sent(self, outgoing_ids: Collection[str]) -> None: ...
 
     def take_back(self, outgoing_id: str, epoch: int) -> None:
         """It was being sent under this epoch and did not leave for certain: it is pending again."""

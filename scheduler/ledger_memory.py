@@ -117,10 +117,11 @@ class MemoryLedger:
             self._outgoing[outgoing_id] = item, "sending", epoch
             return True
 
-    def sent(self, outgoing_id: str) -> None:
+    def sent(self, outgoing_ids: Collection[str]) -> None:
         with self._lock:
-            item, _, epoch = self._outgoing[outgoing_id]
-            self._outgoing[outgoing_id] = item, "sent", epoch
+            for outgoing_id in outgoing_ids:
+                item, _, epoch = self._outgoing[outgoing_id]
+                self._outgoing[outgoing_id] = item, "sent", epoch
 
     def take_back(self, outgoing_id: str, epoch: int) -> None:
         with self._lock:
@@ -260,7 +261,7 @@ class MemoryLedger:
                 self._keys[turn.household, change.key] = turn.id
             self._deliveries += [change.delivery] if change.delivery else []
             if change.sent is not None:
-                self.sent(change.sent)
+                self.sent([change.sent])
             for item in change.outgoing:
                 self._outgoing.setdefault(item.id, (item, "pending", 0))
         for claim in books.freed:

@@ -61,6 +61,10 @@ OUTGOING = select(*(outgoing.c[name] for name in Outgoing.__struct_fields__)).or
 Answer = TypeVar("Answer")
 
 
+MOST_KEPT, MOST_BY_NAME = 10_000, 500
+"""Turns in memory that were read before; and that are read by their names at a time."""
+
+
 class SqlLedger:
     """Keeps to the port `Ledger`. The tables must be there: `ledger_migrations.migrate`."""
 
@@ -68,6 +72,8 @@ class SqlLedger:
         self._engine = engine
         self._adopted: dict[tuple[str, int], Adopted] = {}
         """Rules by site and version, which never change."""
+        self._read_before: dict[tuple[str, int], Turn] = {}
+        """Turns by id and rev, which never change either."""
         self._clock = literal_column(CLOCK_MS[engine.dialect.name], BigInteger)
         # SQLite lets one write at a time: threads that wait here are served in turn, where its own lock is polled.
         self._writing = threading.Lock() if engine.dialect.name == "sqlite" else None
@@ -119,8 +125,8 @@ class SqlLedger:
         taken = taken.values(state="sending", epoch=epoch)
         return bool(self._write(lambda connection: connection.execute(taken).rowcount))
 
-    def sent(self, outgoing_id: str) -> None:
-        left = update(outgoing).where(outgoing.c.id == outgoing_id).values(state="sent")
+    def sent(self, outgoing_ids: Collection[str]) -> None:
+        left = update(outgoing).where(outgoing.c.id.in_(outgoing_ids)).values(state="sent")
         self._write(lambda connection: connection.execute(left))
 
     def take_back(self, outgoing_id: str, epoch: int) -> None:
@@ -211,7 +217,24 @@ class SqlLedger:
         self._engine.dispose()
 
     def _turns(self, asked: Select[Any]) -> list[Turn]:
-        return self._read(lambda connection: [turn_of(row) for row in connection.execute(asked).mappings()])
+        """Those that were read before and stand at the same `rev` are not read again."""
+        which = asked.with_only_columns(turn.c.id, turn.c.rev)
+
+        def read(connection: Connection) -> list[Turn]:
+            there = [(row[0], row[1]) for row in connection.execute(which)]
+            known = {at: self._read_before[at] for at in there if at in self._read_before}
+            unread = [turn_id for turn_id, rev in there if (turn_id, rev) not in known]
+            if len(unread) > MOST_BY_NAME:
+                return [turn_of(row) for row in connection.execute(asked).mappings()]
+            named = asked.where(turn.c.id.in_(unread))
+            new = {row["id"]: turn_of(row) for row in connection.execute(named).mappings()} if unread else {}
+            if len(self._read_before) > MOST_KEPT:
+                self._read_before = {}
+            self._read_before |= {(one.id, one.rev): one for one in new.values()}
+            found = (known.get(at) or new.get(at[0]) for at in there)
+            return [one for one in found if one is not None]  # one that changed between the two is no longer asked for
+
+        return self._read(read)
 
     def _by_bucket(self, asked: Select[Any], buckets: range) -> list[int]:
         found = self._read(lambda connection: {row[0]: row[1] for row in connection.execute(asked)})

@@ -6,7 +6,7 @@ is found `sending` before anything is sent may have left: it is `unknown` and is
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from msgspec import Struct, json
@@ -59,31 +59,47 @@ class Post:
         waiting = self._ledger.outgoing(["pending"], AT_A_TIME + len(kept))
         pending = [item for item in waiting if item.kind == "notice"]
         self._not_before_ms = {item.id: kept[item.id] for item in pending if kept.get(item.id, 0) > now_ms}
-        sent = 0
-        for item in pending:
-            if item.id in self._not_before_ms:
-                continue
+        sent: list[str] = []
+        ready = [item for item in pending if item.id not in self._not_before_ms]
+        if self._deliver is None:
+            return self._stand(ready, now_ms)
+        for item in ready:
             try:
-                sent += self._send(item, epoch, now_ms)
+                sent += [item.id] if self._send(item, epoch, now_ms) else []
             except NotDelivered:  # whoever carries them is away: the others would wait for the same
                 break
-        return sent
+        return len(sent)
+
+    def _stand(self, ready: Sequence[Outgoing], now_ms: int) -> int:
+        """Nobody carries them further: each is told as it stands in the ledger, and telling it twice is no harm."""
+        left: list[str] = []
+        told = 0
+        for item in ready:
+            said = json.decode(item.body, type=Said)
+            turn = self._ledger.turn(said.turn)
+            if turn is not None and self._waits(item, said, turn, now_ms):
+                continue
+            if turn is not None and (step := self._told(said, turn)) is not None:
+                with suppress(NotNow):
+                    step(turn, now_ms, sent=item.id)
+                    told += 1
+                    continue
+            left.append(item.id)
+        if left:
+            self._ledger.sent(left)
+        return told + len(left)
 
     def _send(self, item: Outgoing, epoch: int, now_ms: int) -> bool:
         """Raises NotDelivered, and then it is pending again."""
         said = json.decode(item.body, type=Said)
         turn = self._ledger.turn(said.turn)
-        if turn is not None and (morning_ms := self._morning_ms(turn, said, now_ms)) is not None:
-            self._not_before_ms[item.id] = morning_ms
+        if turn is not None and self._waits(item, said, turn, now_ms):
             return False
         if not self._ledger.sending(item.id, epoch):
             return False
-        is_last = turn is None or self._deliver is None
-        if said.what == "offer" and turn is not None and turn.told_ms is None:
+        if turn is not None and (told := self._told(said, turn)) is not None:
             with suppress(NotNow):  # it was answered, or ended, before it was told
-                turn = self._desk.told(turn, now_ms, sent=item.id if is_last else None)
-                if is_last:
-                    return True
+                turn = told(turn, now_ms)
         if turn is not None and self._deliver is not None:
             try:
                 self._deliver(item, said, turn)
@@ -92,8 +108,23 @@ class Post:
                 raise
             except Unsure:  # found as it is before anything is sent again
                 return False
-        self._ledger.sent(item.id)
+        self._ledger.sent([item.id])
         return True
+
+    def _waits(self, item: Outgoing, said: Said, turn: Turn, now_ms: int) -> bool:
+        """Whether it is for the morning, which is then remembered."""
+        morning_ms = self._morning_ms(turn, said, now_ms)
+        if morning_ms is not None:
+            self._not_before_ms[item.id] = morning_ms
+        return morning_ms is not None
+
+    def _told(self, said: Said, turn: Turn) -> Callable[..., Turn] | None:
+        """The step of a turn that a notice's delivery is; None of one with which nothing begins."""
+        if said.what == "offer" and turn.told_ms is None:
+            return self._desk.told
+        if said.what == "charged" and turn.leave_by_ms is None:
+            return self._desk.told_charged
+        return None
 
     def _morning_ms(self, turn: Turn, said: Said, now_ms: int) -> int | None:
         """Until when it waits: in quiet hours only what concerns a place in those same hours is said, also one that is
@@ -102,7 +133,7 @@ class Post:
         quiet = self._desk.quiet(turn)
         if not quiet.quiet_at(now_ms):
             return None
-        starts_ms = [turn.place.start_ms] if turn.place is not None else []
+        starts_ms = [turn.place.start_ms] if turn.place is not None and said.what != "charged" else []
         if said.was_ms is not None:
             starts_ms.append(said.was_ms)
         morning_ms = quiet.after(now_ms, 0)

@@ -96,6 +96,10 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "{place} is reserved for you from {start} to {end}, turn “{call}”.",
     ),
     "notice_soon": ("十分钟后轮到您：{place}，{start}。", "Your turn is in ten minutes: {place}, at {start}."),
+    "notice_asked": (
+        "有车插上了{place}。如果是您的车，请在 {until} 前确认；否则这个位置可能保不住。",
+        "A car was plugged in at {place}. If it is yours, please say so by {until}, or you may lose the place.",
+    ),
     "notice_charged": ("已充好，请在 {until} 前把车开走。", "It is charged. Please move your car by {until}."),
     "notice_moved": (
         "您的轮次换到 {place}，{start} 开始，因为{why}。",
@@ -129,6 +133,12 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "很抱歉，因为{why}，我们没能为您保留位置。您的等待时间继续算。",
         "We are sorry: because {why} we could not keep your place. Your waiting still counts.",
     ),
+    # --- on a pile's display ------------------------------------------------------------------------------------------
+    "display_until": ("可以充到 {until}。", "You may charge until {until}."),
+    "display_no_place": ("现在没有空位，请把车开走。", "There is no place free now. Please move your car."),
+    "display_asked": ("轮次“{call}”请在手机上确认。", "Turn “{call}”: please check in on your phone."),
+    "display_charged": ("已充好，请在 {until} 前离开。", "It is charged. Please leave by {until}."),
+    "display_cut": ("本站已断电，请远离。", "This site is cut off. Please keep away."),
     # --- why a promise was not kept as it was made, within the sentences before --------------------------------------
     "why_BLOCKED": ("车位被占用", "the bay is blocked"),
     "why_BROKEN_CHARGER": ("充电桩出了故障", "the pile is broken"),

@@ -213,6 +213,8 @@ class Service:
                 self._answers[key] = now_ms + round(wish.answers_min * MINUTE_MS)
         for turn in self.ledger.turns(states=["active"]):
             self.planning.began(turn)
+            if self.ideas.notices and turn.charged_ms is not None and turn.leave_by_ms is None:
+                self.desk.told_charged(turn.id, now_ms)
             if turn.place is not None and self._ends.setdefault(turn.id, turn.place.end_ms) <= now_ms:
                 self.world.ends(self.ground.names.index(turn.place.connector))
 
@@ -239,6 +241,7 @@ class Service:
             no = self.ground.names.index(place.connector)
             if self.world.at[no] is None:
                 self.world.plug_in(no, wish)
+                self.desk.check_in(turn.id, now_ms)
 
     def _say(self, now_ms: int) -> None:
         """What the first plan of a turn says of its start."""

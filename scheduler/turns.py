@@ -55,6 +55,8 @@ OCPI: dict[State, str] = {
 
 ANSWER_MIN = 10
 HOLD_MIN = 15
+SOON_MS = 10 * 60_000
+"""So long before its start a turn is said to be soon; who accepts later than that knows."""
 STALE_MS = 24 * 3_600_000
 SNOOZES = 3
 """By hand or by silence; with this one the turn expires."""
@@ -73,7 +75,8 @@ class Turn(Struct, frozen=True, kw_only=True):
 
     `due_ms` is when the state is left if nothing else happens; only an ended turn has none. `waiting_ms` is since when
     it waits, from the first request; a snooze or a cancel stops that at `waited_ms`. `told_ms` is when the notice of
-    the offer was delivered. `rev` grows with each step that the ledger keeps.
+    the offer was delivered. `instead_of` is the turn that we failed and that this one is to make good. What happens to
+    a turn within a state stands in `meanwhile.py`. `rev` grows with each step that the ledger keeps.
     """
 
     id: str
@@ -106,6 +109,13 @@ class Turn(Struct, frozen=True, kw_only=True):
     ended_ms: int | None = None
     cause: Cause | None = None
     refused_by: str | None = None
+    soon_ms: int | None = None
+    asked_ms: int | None = None
+    checked_in_ms: int | None = None
+    charged_ms: int | None = None
+    finished_ms: int | None = None
+    leave_by_ms: int | None = None
+    instead_of: str | None = None
 
 
 def held(turn: Turn | None) -> Place | None:
@@ -154,7 +164,8 @@ def accepted(turn: Turn, now_ms: int, quiet: QuietHours) -> Turn:
     place = _placed(turn, "accept")
     if lapsed(turn, now_ms) or place.end_ms <= now_ms:
         raise NotNow(turn, "accept")
-    return _step(turn, "accept", due_ms=hold_ends_ms(place, now_ms, quiet))
+    soon_ms = now_ms if place.start_ms - now_ms <= SOON_MS else None
+    return _step(turn, "accept", due_ms=hold_ends_ms(place, now_ms, quiet), soon_ms=soon_ms)
 
 
 def hold_ends_ms(place: Place, now_ms: int, quiet: QuietHours) -> int:
@@ -200,7 +211,11 @@ def moved(turn: Turn, place: Place, now_ms: int, quiet: QuietHours) -> Turn:
     due_ms = hold_ends_ms(place, now_ms, quiet)
     if turn.state == "offered":
         due_ms = max(turn.due_ms or 0, place.start_ms)
-    return replace(turn, place=place, due_ms=due_ms, moved_from=_placed(turn, "plan").connector)
+    soon_ms = turn.soon_ms if place.start_ms - now_ms <= SOON_MS else None
+    return replace(
+        turn, place=place, due_ms=due_ms, moved_from=_placed(turn, "plan").connector, soon_ms=soon_ms, asked_ms=None,
+        checked_in_ms=None,
+    )  # fmt: skip
 
 
 def plugged_in(turn: Turn, now_ms: int) -> Turn:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from scheduler import turns
+from scheduler import meanwhile, turns
 from scheduler.buckets import BUCKETS_PER_DAY
 from scheduler.desk import Desk, UnknownSite, delivered
 from scheduler.elsewhere import CAUSES, Elsewhere, Plugs
@@ -46,6 +46,8 @@ class Watch:
         for turn in self._ledger.turns(states=["offered", "reserved"]):
             with suppress(NotNow, UnknownSite):
                 self._awaits(turn, now_ms)
+                if meanwhile.is_soon(turn, now_ms):
+                    self._leave(turn, meanwhile.soon(turn, now_ms), now_ms, says="soon")
         seen: set[tuple[str, int]] = set()
         while over := [turn for turn in self._ledger.due(now_ms, AT_A_TIME) if (turn.id, turn.rev) not in seen]:
             for turn in over:
@@ -59,9 +61,15 @@ class Watch:
         seen = self._plugs.seen(turn.place.connector)
         begins_in_ms = turn.place.start_ms - now_ms
         ahead_ms = {"broken": BROKEN_AHEAD_MS, "silent": LAST_LOOK_MS}.get(seen, 0)
-        if seen not in CAUSES or begins_in_ms > ahead_ms or (seen == "taken" and turn.state == "offered"):
+        if seen not in CAUSES or begins_in_ms > ahead_ms:
+            return
+        if seen == "taken" and (turn.state == "offered" or self._may_be_its_own(turn, now_ms)):
             return
         self._elsewhere(turn, now_ms, CAUSES[seen], or_fail=begins_in_ms <= LAST_LOOK_MS)
+
+    def _may_be_its_own(self, turn: Turn, now_ms: int) -> bool:
+        """Whether the car at its plug was said to be its own, or that is still being asked."""
+        return turn.checked_in_ms is not None or meanwhile.is_asked(turn, now_ms)
 
     def _over(self, turn: Turn, now_ms: int) -> None:
         """A state has run out."""
@@ -88,7 +96,7 @@ class Watch:
     def _unheard(self, turn: Turn, now_ms: int) -> None:
         """A car whose plug was not heard of for a day, or that left unseen: it was there until it was last heard of."""
         last_ms = min(now_ms, turns.heard_ms(turn) or now_ms)
-        self._leave(turn, turns.done(turn, now_ms), now_ms, delivery=delivered(turn, last_ms, 0.0, 0))
+        self._leave(turn, turns.done(turn, now_ms), now_ms, delivery=delivered(turn, last_ms, 0.0))
 
     def _stays(self, turn: Turn, now_ms: int) -> None:
         """A car is still there at the end of its place: claim what it keeps from others until it leaves.

@@ -56,6 +56,11 @@ class Awaited:
             return None
         return parse_rfc3339(at.now.until)
 
+    def turn(self, call: Call) -> str | None:
+        """Whose place has begun at a call's plug, as a pile knows it; None where that is somebody else."""
+        at = self._said.get(call.place)
+        return at.now.turn if at is not None and at.now is not None and at.now.call == call.name else None
+
     def is_next(self, call: Call) -> bool:
         at = self._said.get(call.place)
         return at is not None and call.name in [one.call for one in at.next]

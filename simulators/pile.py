@@ -58,9 +58,11 @@ class Pile:
         """What a connector does as of the last advance. Raises KeyError for one that the pile has not."""
         return self._connectors[number]
 
-    def is_free(self, number: int) -> bool:
+    def is_free(self, number: int, for_turn: str | None = None) -> bool:
+        """Whether a car may come there: who comes without a turn leaves alone what is kept for somebody."""
         it = self._connectors[number]
-        return it.state == "available" and not it.bay_occupied and it.reservation is None
+        is_kept = it.reservation is not None and it.reservation.turn != for_turn
+        return it.state == "available" and not it.bay_occupied and not is_kept
 
     @property
     def has_news(self) -> bool:

@@ -221,7 +221,7 @@ class Street:
                 self._later(now_ms + MINUTE_MS, partial(self._come, call, on_its_way))
             return
         stay_ms = until_ms + on_its_way.longer_ms - now_ms
-        if stay_ms > MINUTE_MS and self._is_free(call.place):
+        if stay_ms > MINUTE_MS and self._is_free(call.place, for_turn=self._awaited.turn(call)):
             guest = Household(f"{self._seed}/{call.name}/{call.from_ms}")
             self._park(Visit(now_ms, stay_ms, guest.car(), False), call.place, now_ms)
 
@@ -231,8 +231,8 @@ class Street:
         self._collect(name, now_ms)
         self._later(now_ms + self._rng.randint(15_000, 90_000), partial(self._plug_in, visit, place))
 
-    def _is_free(self, place: Place) -> bool:
-        return self.piles[place[0]].is_free(place[1])
+    def _is_free(self, place: Place, for_turn: str | None = None) -> bool:
+        return self.piles[place[0]].is_free(place[1], for_turn)
 
     def _plug_in(self, visit: Visit, place: Place, now_ms: int) -> None:
         name, number = place

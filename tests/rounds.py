@@ -79,6 +79,13 @@ class Neighbourhood:
             observed_at=rfc3339(self.now_ms), online=True, interval_s=INTERVAL_S, connectors=[said],
         )  # fmt: skip
 
+    def comes(self, turn_id: str, state: str = "charging", kwh: float = 0.0, **more) -> None:
+        """The car of a turn is plugged in at its place, and its household checks in."""
+        place = self.turn(turn_id).place
+        assert place is not None
+        self.desk.check_in(turn_id, self.now_ms)
+        self.says(place.connector, state, kwh, **more)
+
     def repeat(self, *but: str) -> None:
         """Each pile says again what it said, but those that fell silent."""
         for device, state in self.said.items():

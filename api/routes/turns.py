@@ -133,6 +133,20 @@ def cancel(ctx: Ctx, given: Given, turn: Name) -> TurnAnswer:
     return _stepped(given, lambda: given.desk.cancel(turn, ctx.service_ms(), by="staff"))
 
 
+@router.post("/turns/{turn}/check-in", responses=responses(*NEEDS, UnknownTurn, NotNow, Invalid))
+def check_in(ctx: Ctx, given: Given, turn: Name) -> TurnAnswer:
+    """Its household is at the plug: the car that is plugged in there within five minutes, or was, is its own. Also the
+    answer to whether the car at its plug is.
+    """
+    return _stepped(given, lambda: given.desk.check_in(turn, ctx.service_ms(), by="staff"))
+
+
+@router.post("/turns/{turn}/finish", responses=responses(*NEEDS, UnknownTurn, NotNow, Invalid))
+def finish(ctx: Ctx, given: Given, turn: Name) -> TurnAnswer:
+    """No more energy is wanted: the pile stops, and the car is to leave within half an hour."""
+    return _stepped(given, lambda: given.desk.finish(turn, ctx.service_ms(), by="staff"))
+
+
 def _stepped(given: Turns, step: Callable[[], Turn]) -> TurnAnswer:
     return _done(lambda: given.answer(step()))
 

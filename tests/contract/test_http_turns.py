@@ -92,6 +92,20 @@ def test_a_turn_from_the_wish_to_the_promise(office):
     assert not office.desk.ledger.imbalance()
 
 
+def test_who_is_at_its_plug_checks_in_and_says_when_it_wants_no_more(office):
+    turn = office.ask().json()["id"]
+    assert office.does(turn, "check-in").status_code == 409, "it has no place yet"
+    office.offer(turn)
+    office.does(turn, "accept")
+    assert office.does(turn, "finish").status_code == 409, "its car is not there"
+    office.street.service_ms = office.desk.turn(turn).place.start_ms
+    assert office.does(turn, "check-in").json()["state"] == "reserved"
+    assert office.desk.turn(turn).checked_in_ms == office.street.service_ms
+    office.desk.plug_in(turn, office.street.service_ms)
+    assert office.does(turn, "finish").json()["state"] == "active"
+    assert office.desk.turn(turn).finished_ms == office.street.service_ms
+
+
 def test_a_snooze_gives_the_place_back(office):
     turn = office.ask().json()["id"]
     office.offer(turn)
@@ -163,7 +177,7 @@ def test_two_households_have_not_one_dwelling(office):
 def test_what_is_not_there_is_not_found(office):
     for path in ("/turns/none", "/turns/none/explain"):
         assert office.get(path).json()["type"] == "/problems/unknown-turn"
-    for what in ("accept", "snooze", "cancel"):
+    for what in ("accept", "snooze", "cancel", "check-in", "finish"):
         assert office.does("none", what).status_code == 404
 
 
@@ -172,7 +186,7 @@ def test_only_staff_asks_and_looks(office, headers):
     turn = office.ask().json()["id"]
     for method, path in itertools.chain(
         [("GET", "/turns"), ("GET", f"/turns/{turn}"), ("GET", f"/turns/{turn}/explain"), ("POST", "/turns")],
-        [("POST", f"/turns/{turn}/{what}") for what in ("accept", "snooze", "cancel")],
+        [("POST", f"/turns/{turn}/{what}") for what in ("accept", "snooze", "cancel", "check-in", "finish")],
         [("PUT", "/households/h-17")],
     ):
         assert office.client.request(method, f"/api/v1{path}", headers=headers).status_code == 401

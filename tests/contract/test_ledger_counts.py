@@ -138,7 +138,7 @@ def test_only_who_leads_sends_and_each_thing_once(ledger):
     assert not ledger.sending("a", epoch + 1)
     assert ledger.sending("a", epoch)
     assert not ledger.sending("a", epoch)
-    ledger.sent("a")
+    ledger.sent(["a"])
     assert [item.id for item in ledger.outgoing(["sent"])] == ["a"]
 
 

@@ -86,15 +86,18 @@ def test_a_power_group_never_passes_its_limit_and_everybody_has_what_was_promise
         3: (0,) * 4 + (7_000,) * 8,
         4: (0,) * 8 + (7_000,) * 4,
     }
+    promised = {}
     for no, watts in shares.items():
         place = Place(f"{SITE}/pile-0{no}/1", first, watts)
         turn = night.street.asks(f"h{no}", kwh=place.energy_kwh, hours=9, flexible=True)
         night.street.desk.plan(turn, place, night.street.now_ms)
         night.street.desk.offer(turn, place, night.street.now_ms)
         night.street.desk.accept(turn, night.street.now_ms)
+        promised[no] = turn
     for minute in range(200):
         if minute == 15:
             for no, watts in shares.items():
+                night.street.desk.check_in(promised[no], night.street.now_ms)
                 night.comes(no, kwh=sum(watts) / 4_000)
         if minute == 30:
             night.comes(5, kwh=20.0)
@@ -105,4 +108,7 @@ def test_a_power_group_never_passes_its_limit_and_everybody_has_what_was_promise
     for no, watts in shares.items():
         assert night.had_kwh(no) == pytest.approx(sum(watts) / 4_000, abs=0.4)
     assert night.had_kwh(5) < 20.0, "who came without a turn has what was left"
-    assert night.dispatch.conditions == []
+    night.lost = 0.0
+    for _ in range(4):
+        night.minute()
+    assert night.dispatch.conditions == [], "what got lost was said again"

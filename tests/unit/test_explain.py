@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from scheduler import turns
 from scheduler.buckets import Place
 from scheduler.explain import FORWARD, Decision, explain, refused, told
+from scheduler.meanwhile import asked
 from scheduler.rules import Refusal
 from scheduler.sentences import SENTENCES, Sentence, ordinal
 from scheduler.turns import Turn
@@ -132,9 +133,14 @@ NOTICES = [
         "Your turn is in ten minutes: plug 1, at 22 Nov 17:00.",
     ),
     (
-        told(turns.plugged_in(reserved(), NINE_MS), "charged", until_ms=DUSK_MS),
+        told(replace(turns.plugged_in(reserved(), NINE_MS), leave_by_ms=DUSK_MS), "charged"),
         "已充好，请在 11月22日 17:30 前把车开走。",
         "It is charged. Please move your car by 22 Nov 17:30.",
+    ),
+    (
+        told(asked(reserved(), NINE_MS), "asked", place="plug 1"),
+        "有车插上了plug 1。如果是您的车，请在 11月22日 17:10 前确认；否则这个位置可能保不住。",
+        "A car was plugged in at plug 1. If it is yours, please say so by 22 Nov 17:10, or you may lose the place.",
     ),
     (
         told(reserved(), "moved", place="plug 2", why="BROKEN_CHARGER"),
@@ -232,6 +238,36 @@ def test_a_rule_that_says_no_says_why(refusal, zh, en):
     assert (sentence.text("zh", SHANGHAI), sentence.text("en", SHANGHAI)) == (zh, en)
 
 
+DISPLAYS = [
+    (
+        Sentence("display_until", {"until_ms": DUSK_MS}),
+        "可以充到 11月22日 17:30。",
+        "You may charge until 22 Nov 17:30.",
+    ),
+    (
+        Sentence("display_no_place"),
+        "现在没有空位，请把车开走。",
+        "There is no place free now. Please move your car.",
+    ),
+    (
+        Sentence("display_asked", {"call": "blue heron 4"}),
+        "轮次“blue heron 4”请在手机上确认。",
+        "Turn “blue heron 4”: please check in on your phone.",
+    ),
+    (
+        Sentence("display_charged", {"until_ms": DUSK_MS}),
+        "已充好，请在 11月22日 17:30 前离开。",
+        "It is charged. Please leave by 22 Nov 17:30.",
+    ),
+    (Sentence("display_cut"), "本站已断电，请远离。", "This site is cut off. Please keep away."),
+]
+
+
+@pytest.mark.parametrize(("sentence", "zh", "en"), DISPLAYS)
+def test_a_display_says_what_whoever_stands_there_must_know(sentence, zh, en):
+    assert (sentence.text("zh", SHANGHAI), sentence.text("en", SHANGHAI)) == (zh, en)
+
+
 @pytest.mark.parametrize(("sentence", "zh", "en"), NOTICES)
 def test_a_notice_says_what_happened_and_what_to_do(sentence, zh, en):
     assert (sentence.text("zh", SHANGHAI), sentence.text("en", SHANGHAI)) == (zh, en)
@@ -239,7 +275,7 @@ def test_a_notice_says_what_happened_and_what_to_do(sentence, zh, en):
 
 def test_no_sentence_is_without_a_test_here():
     said = {
-        *(zh for rows in (STANDINGS, WHY_YOU, WHY_THEN, REFUSALS, NOTICES) for _, zh, _ in rows),
+        *(zh for rows in (STANDINGS, WHY_YOU, WHY_THEN, REFUSALS, NOTICES, DISPLAYS) for _, zh, _ in rows),
         *(zh for zh, _ in FORWARDS.values()),
     }
     shown = {code for code, (zh, _) in SENTENCES.items() if any(_could_be(zh, text) for text in said)}

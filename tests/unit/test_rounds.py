@@ -32,7 +32,7 @@ def test_from_the_wish_to_the_end():
     assert offered.place.energy_kwh == 7.0
     street.desk.accept(turn, street.now_ms)
     street.later(16)
-    street.says(offered.place.connector, "charging", kwh=0.0)
+    street.comes(turn)
     street.later(1)
     assert street.turn(turn).state == "active"
     street.says(offered.place.connector, "charging", kwh=6.5, since_ms=street.turn(turn).plugged_ms)
@@ -51,7 +51,7 @@ def test_who_was_given_less_goes_first():
     street.later(1)
     street.desk.accept(had, street.now_ms)
     street.later(15)
-    street.says(ONE, "charging", kwh=7.0)
+    street.comes(had, kwh=7.0)
     street.later(60)
     street.says(ONE, "available")
     street.later(1)
@@ -83,12 +83,101 @@ def test_a_car_without_a_turn_is_a_walk_in_until_the_next_promise_and_no_longer(
     assert street.turn(walk_in.id).state == "done"
 
 
-def test_a_car_beside_a_promise_that_already_runs_is_taken_for_the_one_it_was_made_to():
+def said_to(street, turn):
+    return [item.id.rpartition(":")[2] for item in street.ledger.outgoing(["pending", "sent"]) if item.turn == turn]
+
+
+@pytest.mark.parametrize("checked_in_min", [-4, 1, 9])
+def test_a_car_beside_a_promise_is_its_own_when_somebody_checks_in_before_or_after(checked_in_min):
     street = Neighbourhood(piles=1)
     turn = promised(street)
+    street.later(15)
+    if checked_in_min < 0:
+        street.desk.check_in(turn, street.now_ms)
+        street.later(-checked_in_min)
     street.says(ONE, "preparing", kwh=0.0)
     street.later(1)
-    assert street.turn(turn).state == "active"
+    if checked_in_min > 0:
+        assert street.turn(turn).state == "reserved"
+        assert said_to(street, turn)[-1] == "asked"
+        street.later(checked_in_min - 1)
+        street.desk.check_in(turn, street.now_ms)
+        street.later(1)
+    assert (street.turn(turn).state, street.turn(turn).place.connector) == ("active", ONE)
+
+
+def test_a_check_in_long_before_a_car_came_says_nothing_of_it():
+    street = Neighbourhood(piles=1)
+    turn = promised(street)
+    street.later(14)
+    street.desk.check_in(turn, street.now_ms)
+    street.later(7)
+    street.says(ONE, "preparing", kwh=0.0)
+    street.later(1)
+    assert (street.turn(turn).state, said_to(street, turn)[-1]) == ("reserved", "asked")
+
+
+def test_a_car_that_nobody_says_is_theirs_costs_the_promise_its_plug_and_not_the_promise():
+    street = Neighbourhood(piles=2)
+    turn = promised(street)
+    was = street.turn(turn).place.connector
+    street.later(15)
+    street.says(was, "preparing", kwh=0.0)
+    street.later(9)
+    assert street.turn(turn).place.connector == was
+    street.later(4)
+    moved = street.turn(turn)
+    assert (moved.state, moved.moved_from) == ("reserved", was)
+    assert said_to(street, turn) == ["offer", "reserved", "soon", "asked", "moved"]
+    street.comes(turn)
+    street.later(1)
+    assert {(one.kind, one.state) for one in street.ledger.turns()} == {("asked", "active"), ("walk_in", "active")}
+
+
+def test_the_next_car_at_a_held_plug_is_asked_about_anew():
+    street = Neighbourhood(piles=1)
+    turn = promised(street, kwh=7.0)
+    street.later(15)
+    street.says(ONE, "preparing", kwh=0.0)
+    street.later(5)
+    street.says(ONE, "available")
+    street.later(2)
+    street.says(ONE, "preparing", kwh=0.0)
+    street.later(8)
+    assert said_to(street, turn).count("asked") == 2
+    assert (street.turn(turn).state, street.turn(turn).place.connector) == ("reserved", ONE)
+
+
+def test_who_comes_before_its_place_begins_and_is_not_known_may_have_what_is_free_until_then():
+    street = Neighbourhood(piles=1)
+    turn = promised(street, earliest_ms=street.now_ms + HOUR_MS)
+    street.later(46)
+    street.says(ONE, "charging", kwh=0.0)
+    street.later(12)
+    [walk_in] = street.ledger.turns(states=["active"])
+    assert (walk_in.kind, walk_in.place.end_ms) == ("walk_in", street.turn(turn).place.start_ms)
+
+
+@pytest.mark.parametrize(
+    "charged",
+    [
+        {"state": "charging", "kwh": 7.0},
+        {"state": "finishing", "kwh": 5.0},
+        {"state": "suspended", "kwh": 5.0, "suspended_by": "ev"},
+    ],
+)
+def test_a_car_that_has_what_was_planned_or_wants_no_more_is_charged(charged):
+    street = Neighbourhood()
+    turn = promised(street, kwh=7.0)
+    street.later(15)
+    street.comes(turn)
+    street.later(30)
+    assert street.turn(turn).charged_ms is None
+    street.says(street.turn(turn).place.connector, since_ms=street.turn(turn).plugged_ms, **charged)
+    street.later(1)
+    told = street.turn(turn)
+    assert (told.charged_ms, said_to(street, turn)[-1]) == (street.now_ms, "charged")
+    assert told.leave_by_ms == street.now_ms + 30 * 60_000
 
 
 def test_a_car_that_was_there_before_the_scheduler_is_a_walk_in_once():
@@ -148,7 +237,7 @@ def test_a_car_that_comes_into_the_bay_and_is_not_plugged_at_once_is_who_was_awa
     street.later(18)
     street.says(place.connector, "available", bay_occupied=True)
     street.later(2)
-    street.says(place.connector, "preparing", kwh=0.0, bay_occupied=True)
+    street.comes(turn, "preparing", bay_occupied=True)
     street.later(1)
     assert (street.turn(turn).state, street.turn(turn).place) == ("active", place)
 
@@ -210,7 +299,7 @@ def test_the_next_leader_goes_on_where_the_last_one_ended():
     street.lead()
     street.later(1)
     assert street.turn(turn).place == place
-    street.says(place.connector, "charging", kwh=0.0)
+    street.comes(turn)
     street.later(1)
     assert street.turn(turn).state == "active"
 
@@ -246,7 +335,7 @@ def test_who_stands_in_the_bay_when_the_hold_ends_is_awaited():
     street.says(ONE, "available", bay_occupied=True)
     street.later(3)
     assert street.turn(turn).state == "reserved"
-    street.says(ONE, "preparing", kwh=0.0, bay_occupied=True)
+    street.comes(turn, "preparing", bay_occupied=True)
     street.later(1)
     assert street.turn(turn).state == "active"
 
@@ -283,7 +372,7 @@ def test_the_likely_start_is_learnt_from_how_late_turns_began():
     for no in range(10):
         turn = promised(street, "h1", kwh=1.75)
         street.later((street.turn(turn).place.start_ms - street.now_ms) / 60_000 + (5 if no else 10))
-        street.says(ONE, "charging", kwh=0.0)
+        street.comes(turn)
         street.later(1)
         street.says(ONE, "available")
         street.later(1)
