@@ -18,7 +18,7 @@ SHANGHAI = ZoneInfo("Asia/Shanghai")
 
 @dataclass(frozen=True, kw_only=True)
 class ApiContext:
-    """Clocks are functions: `service_ms` in milliseconds since 1970, `mono_s` for technical time-outs.
+    """Clocks are functions: `service_ms` and `wall_ms` in milliseconds since 1970, `mono_s` for technical time-outs.
 
     `ingest` is None where nothing tells of it, `commands` where nothing may be sent to devices, `turns` where
     none are given.
@@ -30,6 +30,7 @@ class ApiContext:
     board: Board
     service_ms: Callable[[], int]
     mono_s: Callable[[], float]
+    wall_ms: Callable[[], int]
     admin_token: str
     trouble: TroubleBook
     speed: Callable[[], float] = lambda: 1.0

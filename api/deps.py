@@ -7,8 +7,8 @@ from hmac import compare_digest
 from ipaddress import ip_address, ip_network
 from typing import Annotated, Literal
 
-from fastapi import Depends, Query, Request, Response, Security
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBasic, HTTPBasicCredentials, HTTPBearer
+from fastapi import Depends, Query, Request, Security
+from fastapi.security import HTTPBasic, HTTPBasicCredentials
 
 from api.context import ApiContext
 from api.geo import snapped
@@ -57,18 +57,6 @@ def walk_from(lat: Latitude, lon: Longitude, minutes: Minutes = 15, pace: Pace =
 
 Near = Annotated[Walk | None, Depends(walk_near)]
 From = Annotated[Walk, Depends(walk_from)]
-
-_bearer = HTTPBearer(auto_error=False, scheme_name="admin token", description="The file admin-token in the data folder")
-
-
-def staff(
-    ctx: Ctx, response: Response, said: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)]
-) -> None:
-    """Refuse whoever does not hold the admin token; takes as long for a near miss as for a far one."""
-    response.headers["Cache-Control"] = "no-store"
-    if said is None or not compare_digest(said.credentials.encode(), ctx.admin_token.encode()):
-        raise Unauthorized(headers={"WWW-Authenticate": "Bearer"})
-
 
 _basic = HTTPBasic(auto_error=False)
 

@@ -135,10 +135,54 @@ class RefusedByRule(Problem):
     slug, title, status = "refused-by-rule", "A rule refuses it", 422
 
 
-class Unauthorized(Problem):
-    """This is for staff. Send `Authorization: Bearer` with the token of the file admin-token in the data folder."""
+class UnknownVehicle(Problem):
+    """The household has no vehicle of that id. PUT /api/v1/me/vehicles/{id} adds one."""
 
-    slug, title, status = "unauthorized", "For staff only", 401
+    slug, title, status = "unknown-vehicle", "No such vehicle", 404
+
+
+class UnknownWatch(Problem):
+    """The household watches nothing of that id: it was told, or never was."""
+
+    slug, title, status = "unknown-watch", "No such watch", 404
+
+
+class UnknownReview(Problem):
+    """Nobody asked for a review of that id."""
+
+    slug, title, status = "unknown-review", "No such review", 404
+
+
+class TooManyWatches(Problem):
+    """A household watches a few sites at a time. DELETE one that is no longer needed."""
+
+    slug, title, status = "too-many-watches", "Too many watches", 409
+
+
+class Unauthorized(Problem):
+    """Nobody is known by what was sent. Send `Authorization: Bearer` with a token of POST /api/v1/login; programs of
+    the operator send the one of the file admin-token in the data folder.
+    """
+
+    slug, title, status = "unauthorized", "Please log in", 401
+
+
+class WrongLogin(Problem):
+    """There is no such name, or the password is another. After several tries the address or the name has to wait."""
+
+    slug, title, status = "wrong-login", "Name or password is wrong", 401
+
+
+class Forbidden(Problem):
+    """Whoever asks is known, and may not do that: it is for staff, say, or for households."""
+
+    slug, title, status = "forbidden", "Not for you", 403
+
+
+class CrossSite(Problem):
+    """A page of another site asked with your cookie. Programs send `Authorization: Bearer` instead."""
+
+    slug, title, status = "cross-site", "Asked from another site", 403
 
 
 class DeviceOffline(Problem):

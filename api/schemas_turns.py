@@ -32,16 +32,41 @@ class HouseholdAnswer(Answer):
 
 
 class TurnWish(Wish):
-    """What is asked for, and for whom."""
+    """What is asked for, and for whom: `energy_kwh`, or `soc_now` and `target_soc` of a vehicle that is known."""
 
-    site: Id = Field(examples=["jn-01"])
-    on_behalf_of: Id = Field(description="The household", examples=["h-17"])
+    site: Id | None = Field(default=None, examples=["jn-01"], description="Or `near`, in the query")
+    on_behalf_of: Id | None = Field(default=None, description="The household, where staff ask", examples=["h-17"])
     vehicle: Id = Field(examples=["car-1"])
-    energy_kwh: float = Field(gt=0, le=200, examples=[18.0])
-    max_kw: float = Field(default=7.0, ge=1, le=500, description="What the car takes at most")
+    energy_kwh: float | None = Field(default=None, gt=0, le=200, examples=[18.0])
+    soc_now: float | None = Field(default=None, ge=0, le=100, description="Per cent", examples=[35])
+    target_soc: float | None = Field(default=None, gt=0, le=100, examples=[80])
+    max_kw: float | None = Field(
+        default=None, ge=1, le=500, description="What the car takes at most; 7 where the vehicle is not known"
+    )
     earliest: Time | None = Field(default=None, description="Now when left out")
     depart_by: Time = Field(description="When the car must leave")
     flexible: bool = Field(default=False, description="May be given less power for longer")
+
+
+class ReviewWish(Wish):
+    note: str = Field(min_length=1, max_length=2_000, examples=["A car stood in my bay; I was there at 18:05."])
+
+
+class ReviewReply(Wish):
+    answer: str = Field(min_length=1, max_length=2_000, examples=["You are right: it is no missed turn."])
+
+
+class ReviewAnswer(Answer):
+    id: str
+    turn: str
+    note: str
+    at: str = Field(examples=[NINE])
+    answer: str | None
+    answered_at: str | None = Field(examples=[NINE])
+
+
+class ReviewsAnswer(Answer):
+    items: list[ReviewAnswer]
 
 
 class StartAnswer(Answer):

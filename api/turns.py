@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from api.schemas import Text
 from api.schemas_turns import Cost, ReasonAnswer, StartAnswer, TurnAnswer
 from ingest.clock import rfc3339
+from scheduler.accounts import Accounts
 from scheduler.desk import Desk
 from scheduler.explain import Decision, explain, refused
 from scheduler.sentences import Sentence
@@ -17,9 +18,12 @@ from scheduler.turns import Turn
 
 @dataclass(frozen=True)
 class Turns:
-    """Where turns are asked for. `decision` is why one that waits stands where it does, where this process knows it."""
+    """Where turns are asked for, and accounts are kept. `decision` is why one that waits stands where it does, where
+    this process knows it.
+    """
 
     desk: Desk
+    accounts: Accounts
     decision: Callable[[Turn], Decision | None]
     timezone: str
 
@@ -56,11 +60,10 @@ class Turns:
         refusal = self.desk.refusal(turn)
         decision = self.decision(turn)
         said = [refused(refusal)] if refusal else explain(turn, decision) if decision else []
-        return [self.told(one) for one in said]
+        return [ReasonAnswer(code=one.code, text=self.text(one)) for one in said]
 
-    def told(self, sentence: Sentence) -> ReasonAnswer:
-        zh, en = (sentence.text(language, self.timezone) for language in ("zh", "en"))
-        return ReasonAnswer(code=sentence.code, text=Text(zh=zh, en=en))
+    def text(self, sentence: Sentence) -> Text:
+        return Text(zh=sentence.text("zh", self.timezone), en=sentence.text("en", self.timezone))
 
     def _cost(self, turn: Turn) -> Cost | None:
         """By the tariff of the hours that its place has; nothing where it has none."""

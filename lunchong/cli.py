@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 
+from lunchong.account_commands import account
 from lunchong.errors import UsageError, UserError
 
 if TYPE_CHECKING:
@@ -31,7 +32,8 @@ inventory = typer.Typer(help="The things of the place.", no_args_is_help=True)
 dead_letters = typer.Typer(help="Messages that could not be taken.", no_args_is_help=True)
 rules = typer.Typer(help="How the bays of a site are shared.", no_args_is_help=True)
 for name, group in (
-    ("device", device), ("client", client), ("inventory", inventory), ("rules", rules), ("dead-letters", dead_letters),
+    ("account", account), ("device", device), ("client", client), ("inventory", inventory), ("rules", rules),
+    ("dead-letters", dead_letters),
 ):  # fmt: skip
     app.add_typer(group, name=name)
 

@@ -71,6 +71,7 @@ class HttpSide:
                 board=self.board,
                 service_ms=clock.service_ms,
                 mono_s=clock.mono_s,
+                wall_ms=clock.wall_ms,
                 admin_token=self._folder.admin_token(),
                 trouble=book,
                 speed=lambda: clock.speed,

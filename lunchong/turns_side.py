@@ -30,11 +30,12 @@ from scheduler.desk import Desk
 from scheduler.dispatch import Dispatch
 from scheduler.ground import Ground, Heard
 from scheduler.leading import Leader
-from scheduler.ledger import Ledger, LedgerUnavailable
+from scheduler.ledger import LedgerUnavailable
 from scheduler.ledger_engine import engine_of
 from scheduler.ledger_migrations import LedgerTooNew, migrate
 from scheduler.ledger_sql import SqlLedger
 from scheduler.line import Line
+from scheduler.looking_out import LookingOut
 from scheduler.opening_up import adopt_initial_rules
 from scheduler.plan import Plan, Problem
 from scheduler.plan_greedy import greedy
@@ -77,7 +78,7 @@ class TurnsSide:
     def __init__(self, settings: Settings, in_use: InventoryInUse, clock: LiveClock, ending: ExitStack) -> None:
         self._in_use, self._clock, self._timezone = in_use, clock, settings.timezone
         self._webhook_url = settings.webhook_url
-        self.ledger: Ledger = open_ledger(settings.ledger_url)
+        self.ledger = open_ledger(settings.ledger_url)
         ending.callback(self.ledger.close)
         self._since = rfc3339(clock.service_ms())
         self._holder = secrets.token_hex(8)
@@ -110,6 +111,7 @@ class TurnsSide:
             FAST_SITES if self._clock.speed > FAST else SITES,
             lambda: self._clock.speed,
         )
+        self._looking_out = LookingOut(self.desk, self._ground, self.ledger.accounts)
         self._post = Post(self.desk, Webhook(self._webhook_url, self._timezone) if self._webhook_url else None)
         self._dispatch = Dispatch(
             self.desk,
@@ -136,7 +138,7 @@ class TurnsSide:
 
     def given(self) -> Turns:
         """For whoever shows turns, and takes wishes."""
-        return Turns(self.desk, self.planning.decision, self._timezone)
+        return Turns(self.desk, self.ledger.accounts, self.planning.decision, self._timezone)
 
     def _round(self) -> None:
         try:
@@ -144,6 +146,7 @@ class TurnsSide:
                 self._rounds.round(self._clock.service_ms(), self._clock.mono_s())
                 self._tell()
                 self._steer()
+                self._looking_out.look(self._clock.service_ms())
             self._said = ""
         except LedgerUnavailable as away:
             if str(away) != self._said:

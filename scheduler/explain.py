@@ -53,11 +53,16 @@ def explain(turn: Turn, decision: Decision) -> list[Sentence]:
     return [*_why_you(decision), *_why_then(turn, decision), *_forward(turn, decision)]
 
 
-def _why_you(decision: Decision) -> list[Sentence]:
-    minutes = round(decision.standing_min)
-    row: dict[str, str | int] = {"rank": decision.rank, "of": decision.of}
+def standing_sentence(standing_min: float, rank: int, of: int) -> Sentence:
+    """How much more or less than the average a household had, and where it therefore stands."""
+    minutes = round(standing_min)
+    row: dict[str, str | int] = {"rank": rank, "of": of}
     code = "standing_less" if minutes < 0 else "standing_more" if minutes > 0 else "standing_equal"
-    said = [Sentence(code, row | {"minutes": abs(minutes)} if minutes else row)]
+    return Sentence(code, row | {"minutes": abs(minutes)} if minutes else row)
+
+
+def _why_you(decision: Decision) -> list[Sentence]:
+    said = [standing_sentence(decision.standing_min, decision.rank, decision.of)]
     for name, minutes in (
         ("overstay_counted", decision.overstay_min),
         ("accessibility", decision.accessibility_min),
@@ -86,6 +91,27 @@ def _why_then(turn: Turn, decision: Decision) -> list[Sentence]:
 def _forward(turn: Turn, decision: Decision) -> list[Sentence]:
     codes = FORWARD[decision.bound_by] if decision.bound_by else ()
     return [Sentence(code) for code in codes if not (turn.flexible and code in ("be_flexible", "near_by"))]
+
+
+class Said(Struct, frozen=True):
+    """What a notice's body holds: its code, the turn, when the place began that it takes away, why, and the values of
+    its sentence as they were then.
+    """
+
+    what: str
+    turn: str | None = None
+    was_ms: int | None = None
+    why: str | None = None
+    said: dict[str, str | int] = {}
+
+    def sentence(self, turn: Turn | None) -> Sentence:
+        """What it says. By when to answer or to leave follows from when it was told, which the turn knows."""
+        values = dict(self.said)
+        if turn is not None and self.what == "offer" and turn.state == "offered" and turn.due_ms is not None:
+            values["answer_by_ms"] = turn.due_ms
+        if turn is not None and self.what == "charged" and turn.leave_by_ms is not None:
+            values["until_ms"] = turn.leave_by_ms
+        return Sentence(f"notice_{self.what}", values)
 
 
 def told(turn: Turn, what: str, **more: str | int) -> Sentence:

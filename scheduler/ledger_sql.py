@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Collection, Sequence
-from contextlib import nullcontext
+from collections.abc import Collection, Sequence
 from typing import Any, TypeVar
 
 from sqlalchemy import (
@@ -20,10 +18,10 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.engine import Engine
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, ProgrammingError
-from sqlalchemy.exc import TimeoutError as NoConnection
+from sqlalchemy.exc import IntegrityError
 
 from scheduler import ledger_records as records
+from scheduler.accounts_sql import SqlAccounts
 from scheduler.ledger import (
     Adopted,
     Change,
@@ -31,23 +29,19 @@ from scheduler.ledger import (
     Household,
     Imbalance,
     Lease,
-    LedgerUnavailable,
     Outgoing,
     OutgoingState,
 )
 from scheduler.ledger_inserts import insert_into
 from scheduler.ledger_rows import turn_of
 from scheduler.ledger_tables import claim, household_use, lease, outgoing, quota_use, site_bucket, turn
+from scheduler.ledger_transactions import Transactions
 from scheduler.ledger_writes import commit
 from scheduler.postings import imbalance
 from scheduler.rules import RuleSet
 from scheduler.standing import Delivery, NoShow
 from scheduler.turns import LIVE, State, Turn
 
-ATTEMPTS = 10
-"""A deadlock is tried again so often; nothing of a try that failed is kept."""
-LOCKED_ATTEMPTS = 2
-"""A lock that was not given in time, which each time takes all of that time."""
 LEADER = "scheduler"
 CLOCK_MS = {
     "sqlite": "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)",
@@ -69,17 +63,16 @@ class SqlLedger:
     """Keeps to the port `Ledger`. The tables must be there: `ledger_migrations.migrate`."""
 
     def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+        self._db = Transactions(engine)
+        self.accounts = SqlAccounts(self._db)
         self._adopted: dict[tuple[str, int], Adopted] = {}
         """Rules by site and version, which never change."""
         self._read_before: dict[tuple[str, int], Turn] = {}
         """Turns by id and rev, which never change either."""
-        self._clock = literal_column(CLOCK_MS[engine.dialect.name], BigInteger)
-        # SQLite lets one write at a time: threads that wait here are served in turn, where its own lock is polled.
-        self._writing = threading.Lock() if engine.dialect.name == "sqlite" else None
+        self._clock = literal_column(CLOCK_MS[self._db.dialect], BigInteger)
 
     def commit(self, changes: Sequence[Change], now_ms: int) -> list[Turn]:
-        return self._write(lambda connection: commit(connection, changes, now_ms))
+        return self._db.write(lambda connection: commit(connection, changes, now_ms))
 
     def turn(self, turn_id: str) -> Turn | None:
         return next(iter(self._turns(select(turn).where(turn.c.id == turn_id))), None)
@@ -104,7 +97,7 @@ class SqlLedger:
         asked = select(claim.c.connector, claim.c.bucket, claim.c.turn)
         asked = asked.where(claim.c.site == site, claim.c.bucket.between(buckets.start, buckets.stop - 1))
         asked = asked.order_by(claim.c.connector, claim.c.bucket)
-        return [Claim(*row) for row in self._read(lambda connection: connection.execute(asked).all())]
+        return [Claim(*row) for row in self._db.read(lambda connection: connection.execute(asked).all())]
 
     def reserved_w(self, site: str, buckets: range) -> list[int]:
         asked = select(site_bucket.c.bucket, site_bucket.c.reserved_w).where(site_bucket.c.site == site)
@@ -117,21 +110,21 @@ class SqlLedger:
 
     def outgoing(self, states: Collection[OutgoingState], limit: int = 100) -> list[Outgoing]:
         asked = OUTGOING.where(outgoing.c.state.in_(states)).limit(limit)
-        return self._read(lambda connection: _outgoing(connection, asked))
+        return self._db.read(lambda connection: _outgoing(connection, asked))
 
     def sending(self, outgoing_id: str, epoch: int) -> bool:
         leads = exists().where(lease.c.name == LEADER, lease.c.epoch == epoch, lease.c.until_ms > self._clock)
         taken = update(outgoing).where(outgoing.c.id == outgoing_id, outgoing.c.state == "pending", leads)
         taken = taken.values(state="sending", epoch=epoch)
-        return bool(self._write(lambda connection: connection.execute(taken).rowcount))
+        return bool(self._db.write(lambda connection: connection.execute(taken).rowcount))
 
     def sent(self, outgoing_ids: Collection[str]) -> None:
         left = update(outgoing).where(outgoing.c.id.in_(outgoing_ids)).values(state="sent")
-        self._write(lambda connection: connection.execute(left))
+        self._db.write(lambda connection: connection.execute(left))
 
     def take_back(self, outgoing_id: str, epoch: int) -> None:
         ours = and_(outgoing.c.id == outgoing_id, outgoing.c.state == "sending", outgoing.c.epoch == epoch)
-        self._write(
+        self._db.write(
             lambda connection: connection.execute(update(outgoing).where(ours).values(state="pending", epoch=0))
         )
 
@@ -144,13 +137,11 @@ class SqlLedger:
             connection.execute(update(outgoing).where(outgoing.c.id.in_(ids)).values(state="unknown"))
             return found
 
-        return self._write(give_up)
+        return self._db.write(give_up)
 
     def lead(self, holder: str, for_s: float) -> Lease:
         until_ms = self._clock + round(for_s * 1_000)
-        taken = insert_into(self._engine.dialect.name, lease).values(
-            name=LEADER, holder=holder, epoch=1, until_ms=until_ms
-        )
+        taken = insert_into(self._db.dialect, lease).values(name=LEADER, holder=holder, epoch=1, until_ms=until_ms)
         same = lease.c.holder == holder
         taken = taken.on_conflict_do_update(
             index_elements=["name"],
@@ -163,39 +154,39 @@ class SqlLedger:
             connection.execute(taken)
             return Lease(*connection.execute(asked).one())
 
-        return self._write(lead)
+        return self._db.write(lead)
 
     def adopt(self, rules: RuleSet, after: int, by: str, now_ms: int) -> Adopted:
-        return self._write(lambda connection: records.adopt(connection, rules, after, by, now_ms))
+        return self._db.write(lambda connection: records.adopt(connection, rules, after, by, now_ms))
 
     def rules(self, site: str, version: int | None = None) -> Adopted | None:
         if version is not None and (known := self._adopted.get((site, version))) is not None:
             return known
-        found = self._read(lambda connection: records.rules_of(connection, site, version))
+        found = self._db.read(lambda connection: records.rules_of(connection, site, version))
         if found is not None:
             self._adopted[site, found.version] = found
         return found
 
     def versions(self) -> dict[str, int]:
-        return self._read(records.versions)
+        return self._db.read(records.versions)
 
     def register(self, household: Household) -> None:
         try:
-            self._write(lambda connection: records.register(connection, household))
+            self._db.write(lambda connection: records.register(connection, household))
         except IntegrityError:  # somebody moved in between the look and the write
-            self._write(lambda connection: records.register(connection, household))
+            self._db.write(lambda connection: records.register(connection, household))
 
     def household(self, household_id: str) -> Household | None:
-        return self._read(lambda connection: records.household_of(connection, household_id))
+        return self._db.read(lambda connection: records.household_of(connection, household_id))
 
     def pool(self, site: str, since_ms: int) -> dict[str, int]:
-        return self._read(lambda connection: records.pool(connection, site, since_ms))
+        return self._db.read(lambda connection: records.pool(connection, site, since_ms))
 
     def deliveries(self, households: Collection[str], since_ms: int) -> list[Delivery]:
-        return self._read(lambda connection: records.deliveries(connection, households, since_ms))
+        return self._db.read(lambda connection: records.deliveries(connection, households, since_ms))
 
     def no_shows(self, households: Collection[str], since_ms: int) -> list[NoShow]:
-        return self._read(lambda connection: records.no_shows(connection, households, since_ms))
+        return self._db.read(lambda connection: records.no_shows(connection, households, since_ms))
 
     def imbalance(self) -> Imbalance:
         def weigh(connection: Connection) -> Imbalance:
@@ -211,10 +202,10 @@ class SqlLedger:
                 live={row.household: row.live for row in connection.execute(select(household_use))},
             )
 
-        return self._read(weigh, isolation_level=ONE_SNAPSHOT[self._engine.dialect.name])
+        return self._db.read(weigh, isolation_level=ONE_SNAPSHOT[self._db.dialect])
 
     def close(self) -> None:
-        self._engine.dispose()
+        self._db.close()
 
     def _turns(self, asked: Select[Any]) -> list[Turn]:
         """Those that were read before and stand at the same `rev` are not read again."""
@@ -234,43 +225,12 @@ class SqlLedger:
             found = (known.get(at) or new.get(at[0]) for at in there)
             return [one for one in found if one is not None]  # one that changed between the two is no longer asked for
 
-        return self._read(read)
+        return self._db.read(read)
 
     def _by_bucket(self, asked: Select[Any], buckets: range) -> list[int]:
-        found = self._read(lambda connection: {row[0]: row[1] for row in connection.execute(asked)})
+        found = self._db.read(lambda connection: {row[0]: row[1] for row in connection.execute(asked)})
         return [found.get(bucket, 0) for bucket in buckets]
-
-    def _read(self, do: Callable[[Connection], Answer], **options: Any) -> Answer:
-        return self._tried(do, reads=True, **options)
-
-    def _write(self, do: Callable[[Connection], Answer]) -> Answer:
-        with self._writing or nullcontext():
-            return self._tried(do)
-
-    def _tried(self, do: Callable[[Connection], Answer], **options: Any) -> Answer:
-        """In one transaction; again where it lost against another, as a deadlock is."""
-        for attempt in range(ATTEMPTS):
-            try:
-                with self._engine.connect().execution_options(**options) as connection, connection.begin():
-                    return do(connection)
-            except NoConnection as full:
-                raise LedgerUnavailable("all connections to the ledger are in use") from full
-            except (IntegrityError, DataError, ProgrammingError):  # what it refuses is no fault of the database
-                raise
-            except DBAPIError as error:
-                if attempt >= _attempts(error) - 1:
-                    raise LedgerUnavailable(f"the ledger does not answer: {error.orig}") from error
-        raise AssertionError
 
 
 def _outgoing(connection: Connection, asked: Select[Any]) -> list[Outgoing]:
     return [Outgoing(**row) for row in connection.execute(asked).mappings()]
-
-
-def _attempts(error: DBAPIError) -> int:
-    """How often to try where nothing is wrong but that another transaction was in the way; once for anything else."""
-    sqlstate = getattr(error.orig, "sqlstate", None)
-    if sqlstate in ("40001", "40P01"):
-        return ATTEMPTS
-    is_locked = sqlstate == "55P03" or "database is locked" in str(error.orig)
-    return LOCKED_ATTEMPTS if is_locked else 1

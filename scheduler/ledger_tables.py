@@ -145,6 +145,7 @@ outgoing = Table(
     Column("epoch", Integer, nullable=False),
     Column("at_ms", BigInteger, nullable=False),
     Index(None, "state", "no"),
+    Index(None, "to"),
 )
 
 audit = Table(

@@ -9,23 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from msgspec import Struct, json
+from msgspec import json
 
 from scheduler.desk import Desk
+from scheduler.explain import Said
 from scheduler.ledger import Outgoing
 from scheduler.turns import NotNow, Turn
 
 AT_A_TIME = 1_000
 """And besides those that wait for the morning, however many they are."""
-
-
-class Said(Struct, frozen=True):
-    """What a notice's body holds: its code, the turn, when the place began that it takes away, and why."""
-
-    what: str
-    turn: str
-    was_ms: int | None = None
-    why: str | None = None
 
 
 class NotDelivered(Exception):
@@ -36,7 +28,7 @@ class Unsure(Exception):
     """It may have left, or not: it is not tried again."""
 
 
-Deliver = Callable[[Outgoing, Said, Turn], None]
+Deliver = Callable[[Outgoing, Said, Turn | None], None]
 
 
 class Post:
@@ -76,7 +68,7 @@ class Post:
         told = 0
         for item in ready:
             said = json.decode(item.body, type=Said)
-            turn = self._ledger.turn(said.turn)
+            turn = self._turn(said)
             if turn is not None and self._waits(item, said, turn, now_ms):
                 continue
             if turn is not None and (step := self._told(said, turn)) is not None:
@@ -92,7 +84,7 @@ class Post:
     def _send(self, item: Outgoing, epoch: int, now_ms: int) -> bool:
         """Raises NotDelivered, and then it is pending again."""
         said = json.decode(item.body, type=Said)
-        turn = self._ledger.turn(said.turn)
+        turn = self._turn(said)
         if turn is not None and self._waits(item, said, turn, now_ms):
             return False
         if not self._ledger.sending(item.id, epoch):
@@ -100,7 +92,7 @@ class Post:
         if turn is not None and (told := self._told(said, turn)) is not None:
             with suppress(NotNow):  # it was answered, or ended, before it was told
                 turn = told(turn, now_ms)
-        if turn is not None and self._deliver is not None:
+        if self._deliver is not None:
             try:
                 self._deliver(item, said, turn)
             except NotDelivered:
@@ -110,6 +102,9 @@ class Post:
                 return False
         self._ledger.sent([item.id])
         return True
+
+    def _turn(self, said: Said) -> Turn | None:
+        return self._ledger.turn(said.turn) if said.turn is not None else None
 
     def _waits(self, item: Outgoing, said: Said, turn: Turn, now_ms: int) -> bool:
         """Whether it is for the morning, which is then remembered."""

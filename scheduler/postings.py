@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from msgspec import Struct, json
 
 from scheduler.buckets import Place
+from scheduler.explain import told
 from scheduler.ledger import Change, Claim, Imbalance, Outgoing
 from scheduler.turns import Turn, held, is_live, snoozed, withdrawn
 
@@ -132,8 +133,8 @@ def given_back(turn: Turn, now_ms: int) -> Change:
     if turn.told_ms is None:
         return Change(before=turn, after=withdrawn(turn), by="time")
     after = snoozed(turn, now_ms)
-    told = notice(after, "snoozed" if is_live(after) else "given_up")
-    return Change(before=turn, after=after, by="time", outgoing=(told,))
+    says = notice(after, "snoozed" if is_live(after) else "given_up")
+    return Change(before=turn, after=after, by="time", outgoing=(says,))
 
 
 def notice(after: Turn, what: str, was: Place | None = None, why: str | None = None) -> Outgoing:
@@ -142,7 +143,9 @@ def notice(after: Turn, what: str, was: Place | None = None, why: str | None = N
     `was` is the place that it takes from them, `why` the cause.
     """
     to = after.household or ""
-    said = {"what": what, "turn": after.id, "was_ms": was and was.start_ms, "why": why}
+    more: dict[str, str] = {"place": after.place.connector} if after.place is not None else {}
+    values = told(after, what, **more, **({"why": why} if why is not None else {})).said
+    said = {"what": what, "turn": after.id, "was_ms": was and was.start_ms, "why": why, "said": values}
     body = json.encode({name: value for name, value in said.items() if value is not None}).decode()
     return Outgoing(id=f"{after.id}:{after.rev + 1}:{what}", kind="notice", to=to, turn=after.id, body=body)
 

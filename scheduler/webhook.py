@@ -5,10 +5,9 @@ from __future__ import annotations
 from urllib3 import PoolManager, Timeout
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError
 
-from scheduler.explain import told
+from scheduler.explain import Said
 from scheduler.ledger import Outgoing
-from scheduler.post import NotDelivered, Said, Unsure
-from scheduler.sentences import Sentence
+from scheduler.post import NotDelivered, Unsure
 from scheduler.turns import Turn
 
 CONNECTED_WITHIN_S, ANSWERED_WITHIN_S = 3.0, 5.0
@@ -22,11 +21,11 @@ class Webhook:
         self._url, self._timezone = url, timezone
         self._pool = PoolManager(timeout=Timeout(connect=CONNECTED_WITHIN_S, read=ANSWERED_WITHIN_S), retries=False)
 
-    def __call__(self, item: Outgoing, said: Said, turn: Turn) -> None:
+    def __call__(self, item: Outgoing, said: Said, turn: Turn | None) -> None:
         """Raises NotDelivered where it was not taken for certain, and Unsure where it may have been."""
         body = {
-            "id": item.id, "what": said.what, "turn": turn.id, "household": item.to, "site": turn.site,
-            "text": self._text(said, turn),
+            "id": item.id, "what": said.what, "turn": turn and turn.id, "household": item.to,
+            "site": turn and turn.site, "text": self._text(said, turn),
         }  # fmt: skip
         try:
             answer = self._pool.request("POST", self._url, json=body, redirect=False)
@@ -39,13 +38,10 @@ class Webhook:
         if answer.status >= REFUSED:
             raise Unsure(f"it refused with {answer.status}")
 
-    def _text(self, said: Said, turn: Turn) -> dict[str, str]:
-        """What a person would read; empty where the turn has gone on since, and it would no longer be so."""
-        more = {"place": turn.place.connector} if turn.place else {}
-        if said.why:
-            more["why"] = said.why
-        sentence: Sentence = told(turn, said.what, **more)
+    def _text(self, said: Said, turn: Turn | None) -> dict[str, str]:
+        """What a person would read."""
+        sentence = said.sentence(turn)
         try:
             return {"zh": sentence.text("zh", self._timezone), "en": sentence.text("en", self._timezone)}
-        except KeyError:
+        except KeyError:  # written by a version that kept no values with it
             return {}

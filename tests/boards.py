@@ -153,6 +153,7 @@ class Street:
             board=self.board,
             service_ms=lambda: self.service_ms,
             mono_s=lambda: self.mono_s,
+            wall_ms=lambda: round(self.mono_s * 1_000),
             admin_token=TOKEN,
             trouble=SqliteTroubleBook(folder / "trouble.db"),
             speed=lambda: self.speed,

@@ -8,11 +8,13 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query
 from msgspec import UNSET
 
+from api.callers import operator, staff
 from api.context import ApiContext
-from api.deps import Ctx, device_of, invalid, moment, site_of, staff
+from api.deps import Ctx, device_of, invalid, moment, site_of
 from api.problems import (
     DeviceOffline,
     DeviceSilent,
+    Forbidden,
     Invalid,
     NotReady,
     Unauthorized,
@@ -54,7 +56,7 @@ UNITS_S = {"s": 1, "m": 60, "h": 3_600} | dict.fromkeys("0123456789", 1)
 Time = Annotated[str | None, Query(examples=["2026-11-22T04:05:06Z"], json_schema_extra={"format": "date-time"})]
 
 
-@router.get("/sessions", responses=responses(Unauthorized, Invalid, NotReady))
+@router.get("/sessions", responses=responses(Unauthorized, Forbidden, Invalid, NotReady))
 def sessions(
     ctx: Ctx,
     site: str | None = None,
@@ -84,7 +86,7 @@ def sessions(
     )
 
 
-@router.get("/devices", responses=responses(Unauthorized, UnknownSite, Invalid))
+@router.get("/devices", responses=responses(Unauthorized, Forbidden, UnknownSite, Invalid))
 def devices(ctx: Ctx, site: str | None = None) -> Devices:
     """Every device of the inventory: what it said last of itself, and what became of its messages."""
     if site is not None:
@@ -95,7 +97,7 @@ def devices(ctx: Ctx, site: str | None = None) -> Devices:
     return Devices(items=items, spool=_spool(ctx))
 
 
-@router.get("/devices/{site}/{device}", responses=responses(Unauthorized, UnknownDevice))
+@router.get("/devices/{site}/{device}", responses=responses(Unauthorized, Forbidden, UnknownDevice))
 def device(ctx: Ctx, site: str, device: str) -> OneDevice:
     """One device, and what of all devices waits for the store."""
     found = device_of(ctx, site, device)
@@ -105,7 +107,7 @@ def device(ctx: Ctx, site: str, device: str) -> OneDevice:
 
 @router.get(
     "/devices/{site}/{device}/history",
-    responses=responses(Unauthorized, UnknownDevice, UnknownConnector, Invalid, NotReady),
+    responses=responses(Unauthorized, Forbidden, UnknownDevice, UnknownConnector, Invalid, NotReady),
 )
 def history(
     ctx: Ctx,
@@ -139,7 +141,8 @@ def history(
 
 @router.post(
     "/devices/{site}/{device}/cmd",
-    responses=responses(Unauthorized, UnknownDevice, DeviceOffline, Invalid, NotReady, DeviceSilent),
+    dependencies=[Depends(operator)],
+    responses=responses(Unauthorized, Forbidden, UnknownDevice, DeviceOffline, Invalid, NotReady, DeviceSilent),
 )
 async def command(ctx: Ctx, site: str, device: str, wish: CommandWish) -> CommandAnswer:
     """Give a device a command by hand and wait some seconds for its answer. Turns are the scheduler's alone."""

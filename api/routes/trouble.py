@@ -9,11 +9,21 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request
 
+from api.callers import staff
 from api.context import ApiContext
-from api.deps import Ctx, client_address, staff
+from api.deps import Ctx, client_address
 from api.limiter import Limiter
 from api.ports import BookUnavailable, Trouble
-from api.problems import Invalid, NotReady, TooManyRequests, Unauthorized, UnknownConnector, UnknownTrouble, responses
+from api.problems import (
+    Forbidden,
+    Invalid,
+    NotReady,
+    TooManyRequests,
+    Unauthorized,
+    UnknownConnector,
+    UnknownTrouble,
+    responses,
+)
 from api.schemas_staff import TroubleAnswer, TroubleReport, Troubles
 from ingest.assets import Inventory
 from ingest.clock import rfc3339
@@ -33,7 +43,7 @@ def report(request: Request, ctx: Ctx, told: TroubleReport) -> TroubleAnswer:
     return keep(ctx, request.app.state.trouble_limits, client_address(request, ctx), told)
 
 
-@router.get("", dependencies=[Depends(staff)], responses=responses(Unauthorized, Invalid, NotReady))
+@router.get("", dependencies=[Depends(staff)], responses=responses(Unauthorized, Forbidden, Invalid, NotReady))
 def troubles(ctx: Ctx, limit: Annotated[int, Query(ge=1, le=1_000)] = 100) -> Troubles:
     """What was reported and not cleared yet, the newest first."""
     with _book():
@@ -44,7 +54,7 @@ def troubles(ctx: Ctx, limit: Annotated[int, Query(ge=1, le=1_000)] = 100) -> Tr
     "/{trouble}",
     status_code=204,
     dependencies=[Depends(staff)],
-    responses=responses(Unauthorized, UnknownTrouble, NotReady),
+    responses=responses(Unauthorized, Forbidden, UnknownTrouble, NotReady),
 )
 def clear(ctx: Ctx, trouble: str) -> None:
     """It was seen to."""

@@ -1,58 +1,69 @@
-"""Floor 4 · Turns, as staff ask for them on behalf of a household, and answer for it."""
+"""Floor 4 · Turns: residents ask for their own, staff on behalf of a household, and both answer for them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from secrets import token_hex
 from typing import Annotated, TypeVar
 
-from fastapi import APIRouter, Depends, Header, Path, Query
+from fastapi import APIRouter, Header, Path, Query, Response
 
-from api.deps import Ctx, invalid, moment, site_of, staff
+from api.callers import Asker, Caller, Given, Staff, asked_of_ledger
+from api.deps import Ctx, Near, invalid, moment, site_of
+from api.ics import calendar
 from api.problems import (
+    CrossSite,
     DwellingIsTaken,
+    Forbidden,
     Invalid,
     NotNow,
     NotReady,
     RefusedByRule,
     Unauthorized,
     UnknownHousehold,
+    UnknownReview,
     UnknownSite,
     UnknownTurn,
     responses,
 )
-from api.schemas_turns import ID, Explained, HouseholdAnswer, HouseholdWish, TurnAnswer, TurnsAnswer, TurnWish
+from api.schemas_turns import (
+    ID,
+    Explained,
+    HouseholdAnswer,
+    HouseholdWish,
+    ReviewAnswer,
+    ReviewReply,
+    ReviewsAnswer,
+    ReviewWish,
+    TurnAnswer,
+    TurnsAnswer,
+    TurnWish,
+)
 from api.turns import Turns
+from api.wishes import NotAsked, wished
+from ingest.clock import rfc3339
 from scheduler import desk as of_desk
 from scheduler import turns
-from scheduler.desk import Wish
-from scheduler.ledger import DwellingTaken, Household, LedgerUnavailable, Moved
+from scheduler.accounts import Review
+from scheduler.ledger import DwellingTaken, Household, Moved
 from scheduler.turns import State, Turn
 
-router = APIRouter(prefix="/api/v1", tags=["turns"], dependencies=[Depends(staff)])
+router = APIRouter(prefix="/api/v1", tags=["turns"])
 
 T = TypeVar("T")
 
 MOST = 1_000
-RETRY_S = 5
 Name = Annotated[str, Path(pattern=ID)]
 Key = Annotated[
     str | None, Header(alias="Idempotency-Key", max_length=128, description="The same key and household: one turn")
 ]
-NEEDS = (Unauthorized, NotReady)
+NEEDS = (Unauthorized, CrossSite, NotReady)
+STEPS = (*NEEDS, UnknownTurn, NotNow, Invalid)
 
 
-def given(ctx: Ctx) -> Turns:
-    if ctx.turns is None:
-        raise NotReady("This process gives no turns: ask the one that `lunchong serve` started.")
-    return ctx.turns
-
-
-Given = Annotated[Turns, Depends(given)]
-
-
-@router.put("/households/{household}", responses=responses(*NEEDS, DwellingIsTaken, Invalid))
-def household(given: Given, household: Name, wish: HouseholdWish) -> HouseholdAnswer:
-    """Register a household, or say anew where it lives."""
+@router.put("/households/{household}", responses=responses(*NEEDS, Forbidden, DwellingIsTaken, Invalid))
+def household(given: Given, _who: Staff, household: Name, wish: HouseholdWish) -> HouseholdAnswer:
+    """Register a household, or say anew where it lives. For staff."""
     said = Household(id=household, **wish.model_dump())
 
     def kept() -> HouseholdAnswer:
@@ -63,11 +74,16 @@ def household(given: Given, household: Name, wish: HouseholdWish) -> HouseholdAn
 
 
 @router.post(
-    "/turns", status_code=201, responses=responses(*NEEDS, UnknownSite, UnknownHousehold, RefusedByRule, Invalid)
+    "/turns",
+    status_code=201,
+    responses=responses(*NEEDS, Forbidden, UnknownSite, UnknownHousehold, RefusedByRule, Invalid),
 )
-def ask(ctx: Ctx, given: Given, wish: TurnWish, key: Key = None) -> TurnAnswer:
-    """Ask for a turn. One that a rule refuses is kept as `rejected`, and answered with the rule."""
-    site_of(ctx, wish.site)
+def ask(ctx: Ctx, given: Given, who: Asker, near: Near, wish: TurnWish, key: Key = None) -> TurnAnswer:
+    """Ask for a turn, a resident for its household and staff on behalf of one. What a rule refuses is kept as
+    `rejected`, and answered with the rule.
+    """
+    if wish.site is not None:
+        site_of(ctx, wish.site)
     now_ms = ctx.service_ms()
     earliest_ms = moment("body.earliest", wish.earliest)
     depart_by_ms = moment("body.depart_by", wish.depart_by)
@@ -75,12 +91,12 @@ def ask(ctx: Ctx, given: Given, wish: TurnWish, key: Key = None) -> TurnAnswer:
     earliest_ms = now_ms if earliest_ms is None else max(earliest_ms, now_ms)
     if depart_by_ms <= earliest_ms:
         raise invalid("body.depart_by", "it must be after `earliest`, and in the future")
-    wanted = Wish(
-        site=wish.site, household=wish.on_behalf_of, vehicle=f"{wish.on_behalf_of}/{wish.vehicle}",
-        energy_kwh=wish.energy_kwh, max_w=round(wish.max_kw * 1_000), earliest_ms=earliest_ms,
-        depart_by_ms=depart_by_ms, flexible=wish.flexible,
-    )  # fmt: skip
-    turn = _done(lambda: given.desk.ask(wanted, now_ms, key=key, by="staff"))
+    of = _whom(who, wish)
+    try:
+        asked = _done(lambda: wished(ctx, given, of, near, wish, (earliest_ms, depart_by_ms)))
+    except NotAsked as mistake:
+        raise invalid(mistake.where, mistake.what) from mistake
+    turn = _done(lambda: given.desk.ask(asked, now_ms, key=key, by=who.name))
     answer = _done(lambda: given.answer(turn))
     if turn.state == "rejected":
         raise RefusedByRule("; ".join(f"{reason.text.en} {reason.text.zh}" for reason in answer.reasons))
@@ -90,71 +106,154 @@ def ask(ctx: Ctx, given: Given, wish: TurnWish, key: Key = None) -> TurnAnswer:
 @router.get("/turns", responses=responses(*NEEDS, Invalid))
 def all_turns(
     given: Given,
+    who: Asker,
     site: Annotated[str | None, Query(pattern=ID)] = None,
     household: Annotated[str | None, Query(pattern=ID)] = None,
     state: Annotated[list[State] | None, Query(description="Of these states; of all when left out")] = None,
 ) -> TurnsAnswer:
-    """The latest thousand, in the order in which they were asked for."""
+    """The latest thousand, in the order in which they were asked for; residents see those of their household."""
 
     def found() -> TurnsAnswer:
-        kept = given.desk.ledger.turns(site=site, household=household, states=state)
+        whose = household if who.is_staff else who.household or ""
+        kept = given.desk.ledger.turns(site=site, household=whose, states=state)
         return TurnsAnswer(items=[given.answer(turn) for turn in kept[-MOST:]])
 
     return _done(found)
 
 
+@router.get(
+    "/turns/{turn}.ics",
+    response_class=Response,
+    responses=responses(*NEEDS, UnknownTurn, NotNow, Invalid) | {200: {"content": {"text/calendar": {}}}},
+)
+def ics(ctx: Ctx, given: Given, who: Asker, turn: Name) -> Response:
+    """The turn as an entry for a calendar, with an alarm ten minutes before; not while it has no place."""
+    found = _mine(given, who, turn)
+    if found.place is None:
+        raise NotNow(f"Turn {turn} has no place yet.")
+    site = ctx.inventory().sites.get(found.site)
+    body = calendar(found, site, ctx.service_ms())
+    return Response(body, media_type="text/calendar; charset=utf-8", headers={"Cache-Control": "no-store"})
+
+
 @router.get("/turns/{turn}", responses=responses(*NEEDS, UnknownTurn, Invalid))
-def one_turn(given: Given, turn: Name) -> TurnAnswer:
+def one_turn(given: Given, who: Asker, turn: Name) -> TurnAnswer:
     """One turn as it is now."""
-    return _done(lambda: given.answer(given.desk.turn(turn)))
+    return _done(lambda: given.answer(_mine(given, who, turn)))
 
 
 @router.get("/turns/{turn}/explain", responses=responses(*NEEDS, UnknownTurn, Invalid))
-def explain(given: Given, turn: Name) -> Explained:
+def explain(given: Given, who: Asker, turn: Name) -> Explained:
     """Why this one, why then, how many are ahead (not who), and what would bring it forward."""
-    return _done(lambda: Explained(reasons=given.reasons(given.desk.turn(turn))))
+    return _done(lambda: Explained(reasons=given.reasons(_mine(given, who, turn))))
 
 
-@router.post("/turns/{turn}/accept", responses=responses(*NEEDS, UnknownTurn, NotNow, Invalid))
-def accept(ctx: Ctx, given: Given, turn: Name) -> TurnAnswer:
+@router.post("/turns/{turn}/accept", responses=responses(*STEPS))
+def accept(ctx: Ctx, given: Given, who: Asker, turn: Name) -> TurnAnswer:
     """Take the place that is offered."""
-    return _stepped(given, lambda: given.desk.accept(turn, ctx.service_ms(), by="staff"))
+    return _stepped(given, who, turn, lambda of: given.desk.accept(of, ctx.service_ms(), by=who.name))
 
 
-@router.post("/turns/{turn}/snooze", responses=responses(*NEEDS, UnknownTurn, NotNow, Invalid))
-def snooze(ctx: Ctx, given: Given, turn: Name) -> TurnAnswer:
+@router.post("/turns/{turn}/snooze", responses=responses(*STEPS))
+def snooze(ctx: Ctx, given: Given, who: Asker, turn: Name) -> TurnAnswer:
     """Not this one: the place goes to the next. The third ends the turn."""
-    return _stepped(given, lambda: given.desk.snooze(turn, ctx.service_ms(), by="staff"))
+    return _stepped(given, who, turn, lambda of: given.desk.snooze(of, ctx.service_ms(), by=who.name))
 
 
-@router.post("/turns/{turn}/cancel", responses=responses(*NEEDS, UnknownTurn, NotNow, Invalid))
-def cancel(ctx: Ctx, given: Given, turn: Name) -> TurnAnswer:
+@router.post("/turns/{turn}/cancel", responses=responses(*STEPS))
+def cancel(ctx: Ctx, given: Given, who: Asker, turn: Name) -> TurnAnswer:
     """Give the turn up, and its place back."""
-    return _stepped(given, lambda: given.desk.cancel(turn, ctx.service_ms(), by="staff"))
+    return _stepped(given, who, turn, lambda of: given.desk.cancel(of, ctx.service_ms(), by=who.name))
 
 
-@router.post("/turns/{turn}/check-in", responses=responses(*NEEDS, UnknownTurn, NotNow, Invalid))
-def check_in(ctx: Ctx, given: Given, turn: Name) -> TurnAnswer:
+@router.post("/turns/{turn}/check-in", responses=responses(*STEPS))
+def check_in(ctx: Ctx, given: Given, who: Asker, turn: Name) -> TurnAnswer:
     """Its household is at the plug: the car that is plugged in there within five minutes, or was, is its own. Also the
     answer to whether the car at its plug is.
     """
-    return _stepped(given, lambda: given.desk.check_in(turn, ctx.service_ms(), by="staff"))
+    return _stepped(given, who, turn, lambda of: given.desk.check_in(of, ctx.service_ms(), by=who.name))
 
 
-@router.post("/turns/{turn}/finish", responses=responses(*NEEDS, UnknownTurn, NotNow, Invalid))
-def finish(ctx: Ctx, given: Given, turn: Name) -> TurnAnswer:
+@router.post("/turns/{turn}/finish", responses=responses(*STEPS))
+def finish(ctx: Ctx, given: Given, who: Asker, turn: Name) -> TurnAnswer:
     """No more energy is wanted: the pile stops, and the car is to leave within half an hour."""
-    return _stepped(given, lambda: given.desk.finish(turn, ctx.service_ms(), by="staff"))
+    return _stepped(given, who, turn, lambda of: given.desk.finish(of, ctx.service_ms(), by=who.name))
 
 
-def _stepped(given: Turns, step: Callable[[], Turn]) -> TurnAnswer:
-    return _done(lambda: given.answer(step()))
+@router.post("/turns/{turn}/review", status_code=201, responses=responses(*NEEDS, UnknownTurn, Invalid))
+def review(ctx: Ctx, given: Given, who: Asker, turn: Name, wish: ReviewWish) -> ReviewAnswer:
+    """What is wrong about what became of a turn; a person answers."""
+    found = _mine(given, who, turn)
+    if found.household is None:
+        raise UnknownTurn(f"Turn {turn} is nobody's.")
+    kept = Review(id=token_hex(8), turn=turn, household=found.household, note=wish.note, at_ms=ctx.service_ms())
+    asked_of_ledger(lambda: given.accounts.review(kept))
+    return _reviewed(kept)
+
+
+@router.get("/reviews", responses=responses(*NEEDS, Invalid))
+def reviews(given: Given, who: Asker, unanswered: bool = False) -> ReviewsAnswer:
+    """Staff see all of them, residents those of their household; in order of time."""
+    whose = None if who.is_staff else who.household or ""
+    found = asked_of_ledger(lambda: given.accounts.reviews(household=whose, unanswered=unanswered))
+    return ReviewsAnswer(items=[_reviewed(one) for one in found[-MOST:]])
+
+
+@router.post("/reviews/{review}/answer", responses=responses(*NEEDS, Forbidden, UnknownReview, Invalid))
+def answer_review(ctx: Ctx, given: Given, who: Staff, review: Name, reply: ReviewReply) -> ReviewAnswer:
+    """A person's answer. For staff."""
+
+    def answered() -> Review:
+        found = next((one for one in given.accounts.reviews() if one.id == review), None)
+        if found is None:
+            raise UnknownReview(f"There is no review {review}.")
+        kept = Review(
+            id=found.id, turn=found.turn, household=found.household, note=found.note, at_ms=found.at_ms,
+            answer=reply.answer, answered_by=who.name, answered_ms=ctx.service_ms(),
+        )  # fmt: skip
+        given.accounts.review(kept)
+        return kept
+
+    return _reviewed(asked_of_ledger(answered))
+
+
+def _reviewed(one: Review) -> ReviewAnswer:
+    answered_at = None if one.answered_ms is None else rfc3339(one.answered_ms)
+    return ReviewAnswer(
+        id=one.id, turn=one.turn, note=one.note, at=rfc3339(one.at_ms), answer=one.answer, answered_at=answered_at
+    )
+
+
+def _whom(who: Caller, wish: TurnWish) -> str:
+    """The household that a wish is for."""
+    if who.is_staff:
+        of = wish.on_behalf_of or who.household
+        if of is None:
+            raise invalid("body.on_behalf_of", "staff say for which household they ask")
+        return of
+    if who.household is None:
+        raise Forbidden("This account belongs to no household.")
+    if wish.on_behalf_of not in (None, who.household):
+        raise Forbidden("Only staff ask on behalf of another household.")
+    return who.household
+
+
+def _mine(given: Turns, who: Caller, turn_id: str) -> Turn:
+    """A turn that whoever asks may see; another's is not there."""
+    turn = _done(lambda: given.desk.turn(turn_id))
+    if not who.is_staff and (who.household is None or turn.household != who.household):
+        raise UnknownTurn(f"there is no turn {turn_id}.")
+    return turn
+
+
+def _stepped(given: Turns, who: Caller, turn_id: str, step: Callable[[Turn], Turn]) -> TurnAnswer:
+    return _done(lambda: given.answer(step(_mine(given, who, turn_id))))
 
 
 def _done(what: Callable[[], T]) -> T:
     """What the desk says, or why not as a problem."""
     try:
-        return what()
+        return asked_of_ledger(what)
     except of_desk.UnknownTurn as unknown:
         raise UnknownTurn(f"{unknown}.") from unknown
     except of_desk.UnknownHousehold as unknown:
@@ -165,5 +264,3 @@ def _done(what: Callable[[], T]) -> T:
         raise DwellingIsTaken(f"{taken}.") from taken
     except (turns.NotNow, Moved) as late:
         raise NotNow(f"{late}.") from late
-    except LedgerUnavailable as away:
-        raise NotReady("The ledger of turns is away.", headers={"Retry-After": str(RETRY_S)}) from away

@@ -11,10 +11,10 @@ from api.turns import Turns
 from ingest.workdays import is_workday
 from lunchong.turns_side import Drawn
 from scheduler.desk import Desk
-from scheduler.ledger_memory import MemoryLedger
 from scheduler.rules import RuleSet
 from tests.boards import STAFF, STREET, Street, charging, free
 from tests.desks import SitesOf
+from tests.ledgers import opened
 
 EXAMPLES = 8
 BEYOND_A_SCHEMA = [positive_data_acceptance]
@@ -28,11 +28,13 @@ def app(tmp_path_factory):
     street.everything_free()
     street.pile("jn-01/pile-1", charging(1), free(2, bay_occupied=True))
     street.station(climate={"indoor_c": 26.0, "indoor_rh_pct": 50.0, "outdoor_c": 36.0})
-    desk = Desk(MemoryLedger(lambda: 0), SitesOf(STREET), Drawn(), is_workday)
-    desk.ledger.adopt(RuleSet(site="jn-01", compounds=("c-01",)), after=0, by="init", now_ms=street.service_ms)
-    turns = Turns(desk, lambda _turn: None, "Asia/Shanghai")
+    ledger = opened(f"sqlite:///{tmp_path_factory.mktemp('ledger') / 'ledger.db'}")
+    desk = Desk(ledger, SitesOf(STREET), Drawn(), is_workday)
+    ledger.adopt(RuleSet(site="jn-01", compounds=("c-01",)), after=0, by="init", now_ms=street.service_ms)
+    turns = Turns(desk, ledger.accounts, lambda _turn: None, "Asia/Shanghai")
     with street.app(tmp_path_factory.mktemp("api"), turns=turns) as made:
         yield made
+    ledger.close()
 
 
 def operations(app):
@@ -81,6 +83,7 @@ def test_staff_paths_say_that_they_need_a_token(app):
         "GET /api/v1/sites/{site}/rules",
         "GET /api/v1/stations",
         "GET /api/v1/stations/{site}/{device}",
+        "POST /api/v1/login",
         "POST /api/v1/trouble",
         "GET /healthz",
         "GET /readyz",

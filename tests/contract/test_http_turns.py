@@ -63,7 +63,7 @@ def office(street: Street, tmp_path, idle_store):
             site=SITE, compounds=("c-01",), quiet=QuietHours(0, 0), longest_turn_min=600, service_fee_yuan_kwh=0.4
         )
         ledger.adopt(rules, after=0, by="init", now_ms=street.service_ms)
-        turns = Turns(desk, lambda turn: decisions.get(turn.id), "Asia/Shanghai")
+        turns = Turns(desk, ledger.accounts, lambda turn: decisions.get(turn.id), "Asia/Shanghai")
         with street.client(tmp_path, store=idle_store, turns=turns) as client:
             office = Office(street, client, desk, decisions)
             household = {"compound": "c-01", "dwelling": "3-502"}

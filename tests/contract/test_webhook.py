@@ -8,10 +8,12 @@ import threading
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import msgspec
 import pytest
 
 from scheduler import turns
-from scheduler.post import NotDelivered, Said, Unsure
+from scheduler.explain import Said
+from scheduler.post import NotDelivered, Unsure
 from scheduler.postings import notice
 from scheduler.webhook import Webhook
 from tests.brokers import free_port
@@ -49,7 +51,7 @@ def answering(status):
 
 def post(url, what="offer", turn=OFFER, why=None):
     item = notice(turn, what, why=why)
-    Webhook(url, "Asia/Shanghai")(item, Said(what=what, turn=turn.id, why=why), turn)
+    Webhook(url, "Asia/Shanghai")(item, msgspec.json.decode(item.body, type=Said), turn)
     return item
 
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import stat
 import subprocess
 import sys
+from contextlib import closing
 
+import bcrypt
 import pytest
 
 from lunchong import cli
+from lunchong.turns_side import open_ledger
+from scheduler.ledger import Household
 from tests import processes
 from tests.processes import environment
 
@@ -145,6 +150,51 @@ def test_a_gateway_and_a_client_are_enrolled(lunchong, place):
     assert json.loads(gateway.stdout)["username"] == "gate-01/+"
     client = lunchong("client", "enroll", "board", "--data", place)
     assert client.stdout.startswith("username board\npassword ")
+
+
+@pytest.fixture
+def typed(monkeypatch):
+    """What stands at standard input."""
+
+    def type_it(text):
+        monkeypatch.setattr(sys, "stdin", io.StringIO(text))
+
+    return type_it
+
+
+def test_an_account_is_added_with_a_password_from_standard_input(lunchong, tmp_path, typed):
+    place = tmp_path / "data"
+    lunchong("init", "--data", place)
+    add = ("account", "add", "--name", "li", "--role", "staff", "--password-stdin", "--data", place)
+    typed("correct horse\n")
+    assert lunchong(*add).stdout == "li may log in as staff\n"
+    typed("correct horse\n")
+    assert refusal(lunchong(*add), 1) == "there is an account li"
+    with closing(open_ledger(f"sqlite:///{place / 'ledger.db'}")) as ledger:
+        kept = ledger.accounts.account("li")
+        assert bcrypt.checkpw(b"correct horse", kept.password.encode())
+        ledger.register(Household(id="h-17", compound="k-01", dwelling="3-502"))
+    resident = ("account", "add", "--name", "wang", "--role", "resident", "--password-stdin", "--data", place)
+    typed("correct horse\n")
+    assert lunchong(*resident, "--household", "h-17").returncode == 0
+    typed("correct horse\n")
+    assert "household h-18 is not registered" in refusal(lunchong(*resident, "--household", "h-18"), 1)
+
+
+@pytest.mark.parametrize(
+    ("more", "password", "said"),
+    [
+        ((), "", "--password-stdin"),
+        (("--password-stdin",), "short", "at least 10 characters"),
+        (("--password-stdin", "--name", "a b"), "correct horse", "a name has 1 to 64 letters"),
+        (("--password-stdin", "--role", "resident"), "correct horse", "a resident has a household"),
+        (("--password-stdin", "--role", "king"), "correct horse", "king"),
+    ],
+)
+def test_an_account_that_nobody_could_use_is_wrong_use(lunchong, place, typed, more, password, said):
+    typed(f"{password}\n")
+    run = lunchong("account", "add", "--name", "sun", "--role", "staff", "--data", place, *more)
+    assert said in refusal(run, 2)
 
 
 def test_an_exported_inventory_can_be_checked_again(lunchong, place, tmp_path):

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from scheduler import turns
 from scheduler.buckets import Place
-from scheduler.explain import FORWARD, Decision, explain, refused, told
+from scheduler.explain import FORWARD, Decision, Said, explain, refused, told
 from scheduler.meanwhile import asked
 from scheduler.rules import Refusal
 from scheduler.sentences import SENTENCES, Sentence, ordinal
@@ -136,6 +136,11 @@ NOTICES = [
         told(replace(turns.plugged_in(reserved(), NINE_MS), leave_by_ms=DUSK_MS), "charged"),
         "已充好，请在 11月22日 17:30 前把车开走。",
         "It is charged. Please move your car by 22 Nov 17:30.",
+    ),
+    (
+        Said("free", said={"place": "plug 1"}).sentence(None),
+        "plug 1 现在空着，谁先到谁用。",
+        "plug 1 is free now, for whoever comes first.",
     ),
     (
         told(asked(reserved(), NINE_MS), "asked", place="plug 1"),

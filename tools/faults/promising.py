@@ -23,10 +23,11 @@ from scheduler.buckets import BUCKET_MS, Place, bucket_at
 from scheduler.calls import call_name
 from scheduler.desk import Connector, Desk, SiteFacts, Wish
 from scheduler.elsewhere import Seen
+from scheduler.explain import Said
 from scheduler.ledger import Household, Outgoing, Superseded
 from scheduler.ledger_engine import engine_of
 from scheduler.ledger_sql import SqlLedger
-from scheduler.post import Post, Said
+from scheduler.post import Post
 from scheduler.quiet import QuietHours
 from scheduler.rules import RuleSet
 from scheduler.turns import NotNow, Turn
@@ -132,7 +133,7 @@ class Story:
         if turn is not None:
             self._keep(self._life.acked, f"{turn.id} {turn.rev} {turn.state}\n")
 
-    def _deliver(self, item: Outgoing, _said: Said, _turn: Turn) -> None:
+    def _deliver(self, item: Outgoing, _said: Said, _turn: Turn | None) -> None:
         self._keep(self._life.delivered, f"{item.id}\n")
 
     @staticmethod

@@ -1,0 +1,89 @@
+"""Floor 3 · From what a person asks for to what the desk is asked: where, how much, and at which power."""
+
+from __future__ import annotations
+
+from api.context import ApiContext
+from api.geo import distance_m
+from api.nearby import Walk
+from api.schemas_turns import TurnWish
+from api.turns import Turns
+from scheduler.accounts import Vehicle
+from scheduler.desk import UnknownHousehold, Wish
+from scheduler.rules import RuleSet
+
+USUAL_KW = 7.0
+INTO_THE_BATTERY = 0.9
+"""Of what a plug gives; assumed, as the losses of an on-board charger and the battery's own together."""
+
+
+class NotAsked(Exception):
+    """What is missing or wrong in a wish, and where."""
+
+    def __init__(self, where: str, what: str) -> None:
+        super().__init__(f"{where}: {what}")
+        self.where, self.what = where, what
+
+
+def wished(
+    ctx: ApiContext, given: Turns, household: str, near: Walk | None, wish: TurnWish, times_ms: tuple[int, int]
+) -> Wish:
+    """Raises NotAsked, and UnknownHousehold. `times_ms` are the earliest start and when the car must leave."""
+    car = next((one for one in given.accounts.vehicles(household) if one.id == wish.vehicle), None)
+    site = wish.site if wish.site is not None else _nearest(ctx, given, household, near)
+    max_kw = wish.max_kw or (_takes_kw(given, site, car) if car is not None else USUAL_KW)
+    if max_kw <= 0:
+        raise NotAsked("body.vehicle", "no plug of that site fits it")
+    return Wish(
+        site=site, household=household, vehicle=f"{household}/{wish.vehicle}", energy_kwh=_energy_kwh(wish, car),
+        max_w=round(max_kw * 1_000), earliest_ms=times_ms[0], depart_by_ms=times_ms[1],
+        room_kwh=_room_kwh(wish, car), flexible=wish.flexible,
+    )  # fmt: skip
+
+
+def _energy_kwh(wish: TurnWish, car: Vehicle | None) -> float:
+    if wish.energy_kwh is not None:
+        return wish.energy_kwh
+    if wish.soc_now is None or wish.target_soc is None:
+        raise NotAsked("body.energy_kwh", "say energy_kwh, or soc_now and target_soc")
+    if car is None:
+        raise NotAsked("body.vehicle", "soc_now says nothing of a vehicle that is not known: PUT /api/v1/me/vehicles")
+    if wish.target_soc <= wish.soc_now:
+        raise NotAsked("body.target_soc", "it must be above soc_now")
+    return car.battery_kwh * (wish.target_soc - wish.soc_now) / 100 / INTO_THE_BATTERY
+
+
+def _room_kwh(wish: TurnWish, car: Vehicle | None) -> float | None:
+    """What its battery can take at the most."""
+    if car is None:
+        return None
+    return car.battery_kwh * (100 - (wish.soc_now or 0.0)) / 100 / INTO_THE_BATTERY
+
+
+def _takes_kw(given: Turns, site_id: str, car: Vehicle) -> float:
+    """At the plugs of that site that fit it, the most that it takes."""
+    site = given.desk.sites.site(site_id)
+    types = {one.type for one in site.connectors} if site is not None else set()
+    takes = {"GBT_AC": car.max_ac_kw, "GBT_DC": car.max_dc_kw}
+    return max((takes[one] for one in types & set(car.connector_types)), default=0.0)
+
+
+def _nearest(ctx: ApiContext, given: Turns, household: str, near: Walk | None) -> str:
+    """The nearest site in reach where turns are given and the household may ask."""
+    if near is None:
+        raise NotAsked("body.site", "say a site, or near=lat,lon in the query")
+    found = given.desk.ledger.household(household)
+    if found is None:
+        raise UnknownHousehold(f"household {household} is not registered")
+    there = []
+    for site in ctx.inventory().sites.values():
+        adopted = given.desk.ledger.rules(site.id) if given.desk.sites.site(site.id) is not None else None
+        metres = distance_m(near.lat, near.lon, site.lat, site.lon)
+        if adopted is not None and metres <= near.reach_m and _may_ask(found.compound, adopted.rules):
+            there.append((metres, site.id))
+    if not there:
+        raise NotAsked("query.near", "no site within reach gives turns to your compound")
+    return min(there)[1]
+
+
+def _may_ask(compound: str, rules: RuleSet) -> bool:
+    return not rules.compounds or compound in rules.compounds or rules.guests > 0

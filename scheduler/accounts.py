@@ -1,0 +1,159 @@
+"""Floor 1 · The port behind which accounts are kept: who may log in, as what, for which household, and its vehicles."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import Literal, Protocol
+
+from msgspec import Struct
+
+from ingest.assets import ConnectorType
+from scheduler.ledger import OutgoingState
+from scheduler.sentences import Language
+
+Role = Literal["resident", "committee", "staff", "head", "workstation", "operator", "admin"]
+STAFF: frozenset[Role] = frozenset({"staff", "head", "workstation", "operator", "admin"})
+"""They see devices and sessions, and ask on behalf of households."""
+OPERATORS: frozenset[Role] = frozenset({"operator", "admin"})
+"""They give devices commands by hand."""
+
+NAME = r"[A-Za-z0-9_.@+-]{1,64}"
+LEAST_PASSWORD, MOST_PASSWORD_BYTES = 10, 72
+"""Characters, and bytes of UTF-8: bcrypt looks at no more."""
+
+
+class Account(Struct, frozen=True, kw_only=True):
+    """`password` is a bcrypt hash. A resident has a household, and nobody else needs one."""
+
+    name: str
+    role: Role
+    household: str | None = None
+    language: Language = "zh"
+    password: str
+
+
+class Login(Struct, frozen=True, kw_only=True):
+    """Of a token only its hash is kept. Wall time in milliseconds since 1970."""
+
+    token_hash: str
+    account: str
+    until_ms: int
+
+
+class Vehicle(Struct, frozen=True, kw_only=True):
+    """A household's car. `max_ac_kw` 0 or `max_dc_kw` 0: it takes none of that."""
+
+    household: str
+    id: str
+    connector_types: tuple[ConnectorType, ...]
+    max_ac_kw: float = 0.0
+    max_dc_kw: float = 0.0
+    battery_kwh: float
+
+
+class Told(Struct, frozen=True):
+    """A notice as it was written, when, and what became of it."""
+
+    id: str
+    body: str
+    at_ms: int
+    state: OutgoingState
+
+
+class Review(Struct, frozen=True, kw_only=True):
+    """What a household objects to about a turn, and what a person answered."""
+
+    id: str
+    turn: str
+    household: str
+    note: str
+    at_ms: int
+    answer: str | None = None
+    answered_by: str | None = None
+    answered_ms: int | None = None
+
+
+class Watched(Struct, frozen=True, kw_only=True):
+    """A household wants to be told when a plug is free there for whoever comes; once."""
+
+    id: str
+    household: str
+    site: str
+    at_ms: int
+
+
+class AccountTaken(Exception):
+    """There is an account of that name."""
+
+
+class Accounts(Protocol):
+    """Safe to call from several threads and processes. Any method may raise LedgerUnavailable."""
+
+    def add(self, account: Account) -> None:
+        """Raises AccountTaken."""
+
+    def change(self, account: Account) -> None:
+        """Keep it as it is now. Where its password is another, whoever was logged in is no longer."""
+
+    def account(self, name: str) -> Account | None: ...
+
+    def accounts(self) -> list[Account]:
+        """In order of name."""
+
+    def log_in(self, login: Login) -> None: ...
+
+    def log_out(self, token_hash: str) -> None: ...
+
+    def logged_in(self, token_hash: str, wall_ms: int) -> Account | None:
+        """Whose token it is; None where nobody's, or its time is over."""
+
+    def vehicles(self, household: str) -> list[Vehicle]:
+        """In order of id."""
+
+    def keep_vehicle(self, vehicle: Vehicle) -> None: ...
+
+    def drop_vehicle(self, household: str, vehicle: str) -> bool: ...
+
+    def notices(self, household: str, limit: int = 100) -> list[Told]:
+        """The newest first."""
+
+    def review(self, review: Review) -> None:
+        """Keep it, or its answer."""
+
+    def reviews(self, *, household: str | None = None, unanswered: bool = False) -> list[Review]:
+        """In order of time."""
+
+    def watch(self, watched: Watched) -> None: ...
+
+    def watches(self, household: str | None = None) -> list[Watched]:
+        """In order of time."""
+
+    def unwatch(self, watch: str) -> bool: ...
+
+    def tell_free(self, watched: Watched, connector: str, now_ms: int) -> None:
+        """Write the notice that a plug is free, and end the watch, together; nothing where it has ended before."""
+
+    def remove(self, name: str) -> None:
+        """The account, who is logged in by it, and, where it was its household's last, vehicles, watches, notices and
+        the dwelling: turns and what was delivered stay, under an id that says nothing.
+        """
+
+
+def token_hash(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def name_mistake(name: str) -> str | None:
+    """What is wrong with it, in words; None where nothing is."""
+    if re.fullmatch(NAME, name):
+        return None
+    return "a name has 1 to 64 letters, digits, or _ . @ + -"
+
+
+def password_mistake(password: str) -> str | None:
+    if len(password) < LEAST_PASSWORD:
+        return f"a password has at least {LEAST_PASSWORD} characters"
+    if len(password.encode()) > MOST_PASSWORD_BYTES:
+        return f"a password has at most {MOST_PASSWORD_BYTES} bytes"
+    return None
