@@ -43,13 +43,15 @@ from scheduler.planning import Planning
 from scheduler.post import Post
 from scheduler.rounds import Rounds
 from scheduler.turns import HOLDING
-from scheduler.watch import Watch
+from scheduler.watch import AWAKE_MS, Watch
 from scheduler.webhook import Webhook
 
 log = logging.getLogger(__name__)
 
 ROUND_EVERY_S = (1.0, 0.2)
 """And at most each minute of service time, down to the smaller."""
+AWAKE_WALL_MS = 5_000
+"""Where service time runs fast, so long between two looks is no sleep."""
 SOLVE_S = 1.0
 FAST = 60
 """Above this speed there is no time to make a plan better than the first one."""
@@ -105,7 +107,7 @@ class TurnsSide:
         self._rounds = Rounds(
             self.desk,
             self._ground,
-            Watch(self.desk, self._ground),
+            Watch(self.desk, self._ground, round(max(AWAKE_MS, AWAKE_WALL_MS * self._clock.speed))),
             arrivals,
             self.planning,
             FAST_SITES if self._clock.speed > FAST else SITES,

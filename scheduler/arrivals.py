@@ -24,6 +24,8 @@ class Arrivals:
         self._desk, self._ground = desk, ground
         self._given: dict[str, Charging] = {}
         """By connector, of the session there; what it was given is no longer said once the car has left."""
+        self._plugged_ms: dict[str, int] = {}
+        """Since when a car is seen plugged, whatever the device's clock says of it."""
         self._without_a_turn: dict[str, Charging | None] = {}
         """Connectors with a car for which there was no bucket or no power to claim."""
 
@@ -48,7 +50,8 @@ class Arrivals:
         if plug.plugged is None:
             return
         if active is not None and (not plug.plugged or _is_another(active, plug.charging)):
-            self._left(active, connector, now_ms)
+            self._left(active, connector, plug, now_ms)
+            self._plugged_ms.pop(connector, None)
             active = None
         if active is not None and active.charged_ms is None and _is_charged(active, plug):
             with suppress(NotNow):
@@ -57,6 +60,7 @@ class Arrivals:
             self._given[connector] = plug.charging
         if not plug.plugged:
             self._given.pop(connector, None)
+            self._plugged_ms.pop(connector, None)
             self._without_a_turn.pop(connector, None)
         elif active is None and self._is_new(connector, plug.charging):
             self._came(site, connector, plug.charging, holder, now_ms)
@@ -71,7 +75,8 @@ class Arrivals:
         self, site: SiteFacts, connector: str, charging: Charging | None, holder: Turn | None, now_ms: int
     ) -> None:
         if holder is not None:
-            plugged_ms = charging.started_ms if charging is not None else now_ms
+            seen_ms = self._plugged_ms.setdefault(connector, now_ms)
+            plugged_ms = seen_ms if charging is None else min(seen_ms, charging.started_ms)
             with suppress(NotNow):  # cancelled a moment ago: whoever came is no longer that one
                 if is_known(holder, plugged_ms):
                     self._desk.plug_in(holder, now_ms)
@@ -84,9 +89,13 @@ class Arrivals:
         if self._desk.walk_in(connector, site.id, now_ms) is None:
             self._without_a_turn[connector] = charging
 
-    def _left(self, turn: Turn, connector: str, now_ms: int) -> None:
+    def _left(self, turn: Turn, connector: str, plug: PlugNow, now_ms: int) -> None:
+        """It left when its plug was free, or when the next one's session began, which may be long before this look."""
         given = self._given.pop(connector, None)
-        self._desk.unplug(turn, now_ms, energy_kwh=given.energy_kwh if given else 0.0)
+        since_ms = plug.charging.started_ms if plug.plugged and plug.charging is not None else plug.since_ms
+        left_ms = now_ms if since_ms is None else min(now_ms, max(since_ms, turn.plugged_ms or 0))
+        with suppress(NotNow):
+            self._desk.unplug(turn, now_ms, energy_kwh=given.energy_kwh if given else 0.0, left_ms=left_ms)
 
     def _is_new(self, connector: str, charging: Charging | None) -> bool:
         """Whether it is not the car that was refused a place there."""

@@ -211,29 +211,31 @@ class Desk:
         says = "charged" if turn.charged_ms is None else ""
         return self._step(turn, now_ms, lambda turn: meanwhile.finished(turn, now_ms), by=by, says=says)
 
-    def unplug(self, which: Which, now_ms: int, energy_kwh: float = 0.0) -> Turn:
-        """The car of a turn left; what it was given is kept for its household's standing."""
+    def unplug(self, which: Which, now_ms: int, energy_kwh: float = 0.0, left_ms: int | None = None) -> Turn:
+        """The car of a turn left, now or then; what it was given is kept for its household's standing."""
         return self._step(
             which, now_ms, lambda turn: turns.done(turn, now_ms), by="watch",
-            delivery=lambda turn: delivered(turn, now_ms, energy_kwh),
+            delivery=lambda turn: delivered(turn, now_ms if left_ms is None else left_ms, energy_kwh),
         )  # fmt: skip
 
     def walk_in(self, connector: str, site_id: str, now_ms: int) -> Turn | None:
         """A car that came without a turn: a place to the next promise there, or of the longest turn, at the power that
-        nobody was promised. None where there is no bucket, or no power in it: then nothing may start.
+        nobody was promised, within the hours of the site. None where there is no bucket, or not power enough for any
+        car in it: then nothing may start.
         """
         site, rules, version = self.rules(site_id)
-        most_of_it = next((one.max_w for one in site.connectors if one.id == connector), 0)
+        plug = next((one for one in site.connectors if one.id == connector), None)
+        most_of_it, least_w = (plug.max_w, plug.least_w) if plug is not None else (0, 0)
         buckets = range(bucket_at(now_ms), bucket_at(now_ms) + rules.longest_turn_min * 60_000 // BUCKET_MS)
         over = {turn.id for turn in self.ledger.turns(site=site.id, states=["offered"]) if turns.lapsed(turn, now_ms)}
         claims = self.ledger.claims(site.id, buckets)
         taken = {claim.bucket for claim in claims if claim.connector == connector and claim.turn not in over}
         watts = []
         for bucket, reserved_w in zip(buckets, self.ledger.reserved_w(site.id, buckets), strict=True):
-            if bucket in taken:
+            if bucket in taken or not self.is_open(bucket, rules):
                 break
             watts.append(max(0, min(most_of_it, most_of_it if site.limit_w is None else site.limit_w - reserved_w)))
-        if not watts or not watts[0]:
+        if not watts or watts[0] < max(1, least_w):
             return None
         place = Place(connector, buckets.start, tuple(watts))
         turn = Turn(

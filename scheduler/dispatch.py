@@ -15,7 +15,7 @@ from scheduler.buckets import bucket_at
 from scheduler.desk import Connector, Desk, SiteFacts
 from scheduler.gates import DRAFT, Gate, Wanted, holders, wanted
 from scheduler.ground import Ground
-from scheduler.orders import Kind, Moment, Orders, Send
+from scheduler.orders import Kind, Moment, Orders, Said, Send
 from scheduler.power import Draw, shares, steps
 from scheduler.turns import Turn
 
@@ -25,7 +25,9 @@ RESERVE_TTL_S = 180.0
 """A plug is kept for so long at a time: whoever leads next cannot know what was kept before."""
 AT_A_PLUG: tuple[Kind, ...] = (Stop, Start, Show)
 """Of what a plug is told no longer, nothing is awaited either."""
-CODES = ("command_unanswered", "command_refused", "power_short")
+CODES = ("command_unanswered", "command_refused", "limit_passed", "power_short")
+DISOBEYS_S = 30.0
+"""Of the wall: so long a plug may draw more than the limit that it accepted before that is a condition."""
 
 
 class Dispatch:
@@ -45,6 +47,8 @@ class Dispatch:
         self._desk, self._ground, self._speed = desk, ground, speed
         self._refused, self._timezone = refused, timezone
         self._orders = Orders(send)
+        self._epoch, self._led_ms = 0, 0
+        """Since when this process leads."""
         self._may_w: dict[str, int] = {}
         """What a connector may have been drawing when its last limit was said."""
         self._since: dict[tuple[str, str], str] = {}
@@ -57,6 +61,8 @@ class Dispatch:
 
     def round(self, epoch: int, now_ms: int, mono_s: float) -> None:
         """Tell each plug of a site where turns are given what it may draw and whose it is, as far as there is news."""
+        if epoch != self._epoch:
+            self._epoch, self._led_ms = epoch, now_ms
         self._orders.lead(epoch)
         found: list[tuple[str, str]] = []
         if self._ground.believed:
@@ -87,11 +93,16 @@ class Dispatch:
         if kept is not None and isinstance(kept.draft, Reserve) and kept.draft.turn not in mine:
             self._orders.want(connector, Release(**DRAFT, connector=gate.number, turn=kept.draft.turn), moment)
             given_back = self._orders.said(connector, Release)
-            if given_back is None or not (given_back.accepted or given_back.no_matter):
-                return
-            self._orders.forget(connector, Reserve)
-        self._orders.forget(connector, Release)
+            if given_back is not None and (given_back.accepted or given_back.no_matter):
+                self._orders.forget(connector, Reserve)
+                kept = None
+        else:
+            kept = None
         drafts = wanted(gate, moment.now_ms, self._timezone)
+        if kept is not None:
+            drafts = [one for one in drafts if not isinstance(one.draft, Reserve)]
+        else:
+            self._orders.forget(connector, Release)
         if not any(isinstance(one.draft, Show) for one in drafts) and self._is_shown(connector):
             drafts.append(Wanted(Show(**DRAFT, connector=gate.number, text="")))
         for kind in AT_A_PLUG:
@@ -123,19 +134,18 @@ class Dispatch:
         found = [
             (code, draw.connector) for draw in draws if draw.heard for code in self._orders.troubles(draw.connector)
         ]
+        found += [("limit_passed", draw.connector) for draw in draws if self._disobeys(draw.connector, moment.mono_s)]
         short = any(draw.heard and given[draw.connector] < draw.promised_w for draw in draws)
         return [*found, ("power_short", site.id)] if short else found
 
     def _draw(self, connector: Connector, turn: Turn | None, now_ms: int) -> Draw:
         plug, told = self._ground.plug(connector.id), self._orders.said(connector.id, SetLimit)
-        may_w, is_over = connector.max_w, False
-        if told is not None:
-            watts = _watts(told.draft)
-            may_w = watts if told.accepted else max(watts, self._may_w.get(connector.id, connector.max_w))
-            is_over = now_ms >= told.at_ms + told.command.ttl_s * 1_000
         heard = plug.trouble in (None, "broken")
-        if not heard or is_over:
-            may_w = max(may_w, connector.fallback_w)
+        may_w, takes_w = self._most_w(connector, told, now_ms, heard), 0
+        if told is not None and told.holds_until_ms is not None and now_ms >= told.holds_until_ms:
+            takes_w = connector.fallback_w  # it hears nothing any more
+        if _is_too_much(plug.power_w, may_w):  # it began anew, or does not obey
+            may_w = takes_w = plug.power_w
         promised_w = wants_w = 0
         if turn is not None and turn.place is not None and plug.trouble is None and not plug.full:
             at = bucket_at(now_ms) - turn.place.first
@@ -144,9 +154,26 @@ class Dispatch:
             if turn.kind == "walk_in" or had_kwh < turn.energy_kwh:
                 wants_w = min(turn.max_w, connector.max_w)
         return Draw(
-            connector=connector.id, promised_w=promised_w, wants_w=wants_w, may_w=may_w, least_w=connector.least_w,
-            heard=heard,
+            connector=connector.id, promised_w=promised_w, wants_w=wants_w, may_w=may_w, takes_w=takes_w,
+            least_w=connector.least_w, heard=heard,
         )  # fmt: skip
+
+    def _most_w(self, connector: Connector, told: Said | None, now_ms: int, heard: bool) -> int:
+        """What it may be drawing by what it was told."""
+        if told is None:  # whoever led before may have told it anything, and that ends with its time
+            lasts_ms = max(TTL_S, LEAST_TTL_WALL_S * self._speed()) * 1_000
+            is_known = not heard and now_ms - self._led_ms >= lasts_ms
+            return connector.fallback_w if is_known else connector.max_w
+        watts = _watts(told.draft)
+        may_w = watts if told.accepted else max(watts, self._may_w.get(connector.id, connector.max_w))
+        is_over = told.holds_until_ms is not None and now_ms >= told.holds_until_ms
+        return max(may_w, connector.fallback_w) if is_over or not heard else may_w
+
+    def _disobeys(self, connector: str, mono_s: float) -> bool:
+        told = self._orders.said(connector, SetLimit)
+        if told is None or not told.accepted or mono_s - told.since_s < DISOBEYS_S:
+            return False
+        return _is_too_much(self._ground.plug(connector).power_w, _watts(told.draft))
 
     def _set(self, connector: Connector, watts: int, may_w: int, moment: Moment) -> None:
         draft = SetLimit(
@@ -159,8 +186,12 @@ class Dispatch:
     def _is_forgotten(self, connector: Connector, watts: int) -> bool:
         """Whether what is seen at the plug is not what it was told: a pile that began anew knows no limit."""
         plug = self._ground.plug(connector.id)
-        is_too_much = plug.power_w > watts + max(200, watts // 20)
-        return is_too_much or (plug.held_back and watts >= connector.least_w > 0)
+        return _is_too_much(plug.power_w, watts) or (plug.held_back and watts >= connector.least_w > 0)
+
+
+def _is_too_much(power_w: int, watts: int) -> bool:
+    """Whether that is more than a meter's error above a limit."""
+    return power_w > watts + max(200, watts // 20)
 
 
 def _watts(draft: object) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from ingest.assets import Device, Inventory, Site
 from ingest.clock import parse_rfc3339
@@ -42,6 +42,8 @@ class PlugNow(NamedTuple):
     full: bool = False
     held_back: bool = False
     preparing: bool = False
+    since_ms: int | None = None
+    """Since when it is in that state."""
 
 
 SILENT, UNKNOWN = PlugNow(trouble="silent"), PlugNow(trouble="unknown")
@@ -143,7 +145,7 @@ class Ground:
             plugged=said.state in PLUGGED, charging=charging, bay_taken=said.bay_occupied is True,
             power_w=0 if said.power_kw is UNSET else round(said.power_kw * 1_000),
             full=said.state == "finishing" or paused_by == "ev", held_back=paused_by == "evse",
-            preparing=said.state == "preparing",
+            preparing=said.state == "preparing", since_ms=_ms(said.since),
         )  # fmt: skip
 
     def _unheard(self, state: DeviceState | None, now_ms: int) -> PlugNow:
@@ -154,6 +156,10 @@ class Ground:
 
     def _is_old(self, said: ConnectorState, state: DeviceState, now_ms: int) -> bool:
         return now_ms > parse_rfc3339(said.observed_at) + stale_after_ms(state.interval_s, self._heard.speed())
+
+
+def _ms(said: str | UnsetType) -> int | None:
+    return None if isinstance(said, UnsetType) else parse_rfc3339(said)
 
 
 def sites_of(inventory: Inventory) -> dict[str, SiteFacts]:

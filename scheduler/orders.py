@@ -49,6 +49,11 @@ class Said:
     attempts: int = 1
     was_refused: bool = False
     """Whether the one before it was."""
+    since_s: float = 0.0
+    """Since when it is told the same."""
+    holds_until_ms: int | None = None
+    """When the last one that it accepted ends; None where it accepted none. An order that was not answered renews
+    nothing."""
     answer: CommandResult | None = None
 
     @property
@@ -97,6 +102,8 @@ class Orders:
         said = None if at is None else self._said.get(at)
         if said is not None and said.command.id == result.id:
             said.answer = result
+            if said.accepted:
+                said.holds_until_ms = said.at_ms + round(said.command.ttl_s * 1_000)
 
     def said(self, connector: str, kind: Kind) -> Said | None:
         return self._said.get((connector, kind))
@@ -137,10 +144,13 @@ class Orders:
         self._no += 1
         device, kind = _device(connector), type(draft)
         command = replace(draft, id=f"order-{moment.epoch}-{self._no}", epoch=moment.epoch, ttl_s=moment.ttl_s)
-        was_refused = (before := self._said.get((connector, kind))) is not None and before.refused
+        said = Said(draft, command, moment.now_ms, moment.mono_s, attempts, since_s=moment.mono_s)
+        if (before := self._said.get((connector, kind))) is not None:
+            said.was_refused, said.holds_until_ms = before.refused, before.holds_until_ms
+            said.since_s = before.since_s if before.draft == draft else moment.mono_s
         self.forget(connector, kind)
         self._asked[device, command.id] = connector, kind
-        self._said[connector, kind] = Said(draft, command, moment.now_ms, moment.mono_s, attempts, was_refused)
+        self._said[connector, kind] = said
         self._send(device, command)
 
 

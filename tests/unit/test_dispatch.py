@@ -9,7 +9,7 @@ import pytest
 from ingest.clock import rfc3339
 from ingest.messages import CommandResult, Release, Reserve, SetLimit, Show, Start, Stop
 from scheduler.buckets import Place, bucket_at
-from scheduler.dispatch import RESERVE_TTL_S, TTL_S, Dispatch
+from scheduler.dispatch import DISOBEYS_S, RESERVE_TTL_S, TTL_S, Dispatch
 from scheduler.orders import AGAIN_S, ATTEMPTS
 from tests.rounds import SITE, Neighbourhood
 
@@ -21,7 +21,7 @@ class Steered:
 
     def __init__(self, limit_kw=7.0):
         self.street = Neighbourhood(piles=3, limit_kw=limit_kw)
-        self.leads, self.answers = True, True
+        self.leads, self.answers, self.deaf = True, True, set()
         self.commands, self.others, self.limit_kw, self.silent = [], [], {}, ()
         self.lead()
 
@@ -30,6 +30,8 @@ class Steered:
         self.dispatch = Dispatch(self.street.desk, self.street.ground, self.send, lambda: 1.0, refused)
 
     def send(self, device, command):
+        if device in self.deaf:
+            return
         if self.leads and not isinstance(command, SetLimit):
             self.others.append(command)
             if self.answers:
@@ -168,9 +170,8 @@ def test_a_pile_that_began_anew_and_gives_power_is_told_again(site):
     site.street.says(stands, "charging", kwh=0.1, power_kw=2.8, since_ms=site.street.now_ms - 60_000)
     site.street.mono_s += AGAIN_S
     site.later(0)
-    assert [(f"{SITE}/pile-0{stands[-3]}", command.limit_kw) for command in site.commands[said:]] == [
-        (stands[:-2], 0.0)
-    ]
+    assert sorted(command.limit_kw for command in site.commands[said:]) == [0.0, 4.2], "and the others make room for it"
+    assert site.limit_kw[stands] == 0
 
 
 def test_who_does_not_lead_any_more_tells_nobody(site):
@@ -311,3 +312,48 @@ def test_a_pile_that_keeps_and_shows_nothing_is_no_condition_and_one_that_does_n
     site.street.mono_s += AGAIN_S
     site.later(0)
     assert site.codes() == []
+
+
+def test_a_plug_that_reports_and_hears_nothing_counts_as_fallen_back_when_its_limit_is_over(site):
+    site.street.says(TWO, "charging", kwh=0.0)
+    site.later()
+    assert site.limit_kw == {ONE: 0, TWO: 7, THREE: 0}
+    site.deaf = {f"{SITE}/pile-01"}
+    site.later(TTL_S / 60 - 2)
+    assert site.limit_kw[TWO] == 7, "it still stands at what it took last"
+    for _ in range(3):
+        site.later(5)
+        site.street.mono_s += 20
+    fallback_kw = site.street.ground.site(SITE).connectors[0].fallback_w / 1_000
+    assert site.limit_kw[TWO] == pytest.approx(7.0 - fallback_kw, abs=0.001)
+    assert ("command_unanswered", ONE) in site.codes()
+    site.deaf = set()
+    site.street.mono_s += AGAIN_S
+    site.later()
+    assert site.limit_kw[TWO] == 7
+
+
+def test_a_plug_that_draws_more_than_it_was_told_takes_that_from_the_others_and_is_said(site):
+    site.street.says(ONE, "charging", kwh=0.0)
+    site.street.says(TWO, "charging", kwh=0.0)
+    site.later()
+    second = next(plug for plug in (ONE, TWO) if site.limit_kw[plug] == 0)
+    first = next(plug for plug in (ONE, TWO) if plug != second)
+    site.street.says(second, "charging", kwh=0.5, power_kw=3.0, since_ms=site.street.now_ms - 60_000)
+    site.later()
+    assert (site.limit_kw[first], site.limit_kw[second]) == (4, 0)
+    assert site.codes() == [("power_short", SITE)]
+    site.street.mono_s += DISOBEYS_S
+    site.later()
+    assert site.codes() == [("limit_passed", second), ("power_short", SITE)]
+
+
+def test_piles_that_nobody_hears_leave_the_rest_to_the_others_once_the_last_leader_s_limits_are_over(site):
+    site.silent = (f"{SITE}/pile-01", f"{SITE}/pile-03")
+    site.later(10)
+    site.street.says(TWO, "charging", kwh=0.0)
+    site.later(1, epoch=2)
+    assert site.limit_kw[TWO] == 0, "they may still draw what the last one gave them"
+    site.later(TTL_S / 60, epoch=2)
+    fallback_kw = site.street.ground.site(SITE).connectors[0].fallback_w / 1_000
+    assert site.limit_kw[TWO] == pytest.approx(7.0 - 2 * fallback_kw, abs=0.001)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from ingest.assets import Inventory
+from ingest.assets import Inventory, Window
+from ingest.clock import rfc3339
 from scheduler.buckets import BUCKET_MS, Place, bucket_at
 from scheduler.planning import is_time_to_offer
 from scheduler.quiet import QuietHours
@@ -132,6 +133,47 @@ def test_a_car_that_nobody_says_is_theirs_costs_the_promise_its_plug_and_not_the
     street.comes(turn)
     street.later(1)
     assert {(one.kind, one.state) for one in street.ledger.turns()} == {("asked", "active"), ("walk_in", "active")}
+
+
+def test_a_household_is_asked_once_while_no_session_is_known_yet():
+    street = Neighbourhood(piles=1)
+    turn = promised(street)
+    street.later(15)
+    street.says(ONE, "preparing")
+    street.later(5)
+    street.says(ONE, "preparing", kwh=0.0, since_ms=street.now_ms + 90_000)
+    street.later(3)
+    assert said_to(street, turn).count("asked") == 1
+
+
+def test_a_car_that_left_while_nobody_looked_counts_until_it_left():
+    street = Neighbourhood(piles=1)
+    turn = promised(street, kwh=7.0)
+    street.later(15)
+    street.comes(turn)
+    street.later(30)
+    left_ms = street.now_ms + 60_000
+    street.now_ms += 5 * HOUR_MS
+    street.says(ONE, "available", since=rfc3339(left_ms))
+    street.later(1)
+    [given] = street.ledger.deliveries(["h1"], 0)
+    assert given.unplugged_ms == left_ms
+
+
+def test_nobody_starts_charging_without_a_turn_while_the_site_is_closed():
+    street = Neighbourhood(piles=1)
+    street.rules = replace(street.rules, opening=(Window("all", 0, 17 * 60 + 30),))
+    street.ledger.adopt(street.rules, after=1, by="p", now_ms=street.now_ms)
+    street.says(ONE, "charging", kwh=0.0)
+    street.later(1)
+    [walk_in] = street.ledger.turns(states=["active"])
+    assert len(walk_in.place.watts) == 2, "it closes at half past five"
+    street.says(ONE, "available")
+    street.later(40)
+    street.says(ONE, "charging", kwh=0.0)
+    street.later(1)
+    assert street.ledger.turns(states=["active"]) == []
+    assert street.arrivals.refused() == {ONE}
 
 
 def test_the_next_car_at_a_held_plug_is_asked_about_anew():
