@@ -249,6 +249,11 @@ class Desk:
         except (Taken, OverLimit):
             return None
 
+    def made_good(self, turn: Turn, now_ms: int) -> Change:
+        """The step by which a household whose promise we fail waits for the next free place; kept with that failing."""
+        again = turns.made_good(turn, self._names.turn_id(), self._names.call(), self._names.code(), now_ms)
+        return self.change(None, again, by="watch")
+
     def turn(self, turn_id: str) -> Turn:
         """Raises UnknownTurn."""
         found = self.ledger.turn(turn_id)

@@ -38,6 +38,8 @@ class Decision(Struct, frozen=True, kw_only=True):
     waited_min: int = 0
     accessibility_min: int = 0
     essential_min: int = 0
+    made_good: bool = False
+    """Whether it takes the place of a promise that we failed."""
     bound_by: BoundBy | None = None
     p50_ms: int | None = None
     p90_ms: int | None = None
@@ -63,6 +65,8 @@ def standing_sentence(standing_min: float, rank: int, of: int) -> Sentence:
 
 def _why_you(decision: Decision) -> list[Sentence]:
     said = [standing_sentence(decision.standing_min, decision.rank, decision.of)]
+    if decision.made_good:
+        said.insert(0, Sentence("made_good"))
     for name, minutes in (
         ("overstay_counted", decision.overstay_min),
         ("accessibility", decision.accessibility_min),
@@ -71,7 +75,7 @@ def _why_you(decision: Decision) -> list[Sentence]:
     ):
         said += [Sentence(name, {"minutes": minutes})] if minutes else []
     if decision.no_shows:
-        said.insert(1, Sentence("no_shows_counted", {"times": decision.no_shows}))
+        said.insert(1 + decision.made_good, Sentence("no_shows_counted", {"times": decision.no_shows}))
     ahead = decision.rank - 1
     code = "ahead_none" if not ahead else "ahead_one" if ahead == 1 else "ahead"
     return [*said, Sentence(code, {"n": ahead} if ahead > 1 else {})]

@@ -96,7 +96,8 @@ class Planning:
             )
             for turn in waiting
         ]  # fmt: skip
-        return [known[one.turn] for one in in_order(asked)], standing
+        order = [known[one.turn] for one in in_order(asked)]
+        return sorted(order, key=lambda turn: turn.instead_of is None), standing  # whom we failed first
 
     def _advantage(self, turn: Turn, rules: RuleSet) -> float:
         household = self._ledger.household(turn.household) if turn.household and rules.accessibility_min else None
@@ -157,7 +158,7 @@ class Planning:
             found[turn.id] = Decision(
                 rank=rank, of=len(order), standing_min=_minutes(standing, turn),
                 waited_min=age_ms(turn, now_ms) // 60_000, accessibility_min=round(self._advantage(turn, rules)),
-                bound_by=plan.reasons.get(turn.id), p50_ms=start_ms,
+                made_good=turn.instead_of is not None, bound_by=plan.reasons.get(turn.id), p50_ms=start_ms,
                 p90_ms=None if start_ms is None else start_ms + longer_ms,
             )  # fmt: skip
         return found

@@ -36,6 +36,10 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "其中过号 {times} 次，每次按 60 分钟计。",
         "In that, {times} missed turns count 60 minutes each.",
     ),
+    "made_good": (
+        "上次我们没能为您保留位置，所以这次先排您。",
+        "We could not keep your last place, so you go first.",
+    ),
     "waited": ("您已经等了 {minutes} 分钟。", "You have waited for {minutes} minutes."),
     "accessibility": (
         "按本站规则，无障碍需要让您提前 {minutes} 分钟。",
@@ -134,8 +138,8 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "There is no longer enough time to charge before you leave. We are sorry.",
     ),
     "notice_failed": (
-        "很抱歉，因为{why}，我们没能为您保留位置。您的等待时间继续算。",
-        "We are sorry: because {why} we could not keep your place. Your waiting still counts.",
+        "很抱歉，因为{why}，我们没能为您保留位置。下一个空位先给您。",
+        "We are sorry: because {why} we could not keep your place. The next free one is offered to you.",
     ),
     # --- on a pile's display ------------------------------------------------------------------------------------------
     "display_until": ("可以充到 {until}。", "You may charge until {until}."),

@@ -132,7 +132,8 @@ class Service:
         self.ledger, self.ideas = ledger, ideas
         self.ground = Pretended(self.world)
         self.desk = Desk(ledger, self.ground, _Names(), _is_workday)
-        self.watch, self.arrivals = Watch(self.desk, self.ground, PLAN_EVERY_MS), Arrivals(self.desk, self.ground)
+        self.watch = Watch(self.desk, self.ground, PLAN_EVERY_MS, makes_good=False)  # people ask again by themselves
+        self.arrivals = Arrivals(self.desk, self.ground)
         self.plans = 0
 
         def counted(problem: Problem) -> Plan:

@@ -264,6 +264,18 @@ def failed(turn: Turn, cause: Cause, now_ms: int) -> Turn:
     return _step(turn, "fail", cause=cause, ended_ms=now_ms, due_ms=None)
 
 
+def made_good(turn: Turn, turn_id: str, call: str, code: str, now_ms: int) -> Turn:
+    """The request in place of a promise that we failed: for the next free place within a day, with its waiting age."""
+    again = Turn(
+        id=turn_id, site=turn.site, mode=turn.mode, household=turn.household, compound=turn.compound,
+        vehicle=turn.vehicle, state="requested", energy_kwh=turn.energy_kwh, max_w=turn.max_w, earliest_ms=now_ms,
+        depart_by_ms=max(turn.depart_by_ms, now_ms + STALE_MS), requested_ms=now_ms, waiting_ms=now_ms,
+        waited_ms=age_ms(turn, now_ms), due_ms=None, flexible=turn.flexible, rules=turn.rules, call=call, code=code,
+        instead_of=turn.id,
+    )  # fmt: skip
+    return replace(again, due_ms=latest_start_ms(again))
+
+
 def _step(turn: Turn, event: Event, **changed: object) -> Turn:
     after = STEPS.get(turn.state, {}).get(event)
     if after is None:

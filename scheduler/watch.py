@@ -27,9 +27,10 @@ MOST_STEPS = 2 * BUCKETS_PER_DAY
 
 
 class Watch:
-    """Used by who leads alone. `now_ms` is service time."""
+    """Used by who leads alone. `now_ms` is service time. `makes_good`: whom we fail waits for the next free place."""
 
-    def __init__(self, desk: Desk, plugs: Plugs, awake_ms: int = AWAKE_MS) -> None:
+    def __init__(self, desk: Desk, plugs: Plugs, awake_ms: int = AWAKE_MS, *, makes_good: bool = True) -> None:
+        self._makes_good = makes_good
         self._awake_ms = awake_ms
         self._desk, self._ledger, self._plugs = desk, desk.ledger, plugs
         self._other = Elsewhere(desk, plugs)
@@ -89,7 +90,7 @@ class Watch:
         if (seen == "free" and (self._awake or is_past)) or (seen == "arriving" and is_past):
             self._leave(turn, turns.missed(turn, now_ms), now_ms, says="missed")
         elif is_past:
-            self._leave(turn, turns.failed(turn, CAUSES.get(seen, "BROKEN_CHARGER"), now_ms), now_ms, says="failed")
+            self._try(*self._failing(turn, CAUSES.get(seen, "BROKEN_CHARGER"), now_ms), now_ms=now_ms)
         elif seen not in CAUSES:
             self._leave(turn, turns.waits_on(turn, now_ms, self._desk.quiet(turn)), now_ms)
 
@@ -142,11 +143,16 @@ class Watch:
             return False
         if turn.state == "offered":
             told = notice(turns.withdrawn(turn), "withdrawn", was=turn.place, why=cause)
-            gone = self._desk.change(turn, turns.withdrawn(turn), outgoing=(told,) if turn.told_ms else ())
+            together.append(self._desk.change(turn, turns.withdrawn(turn), outgoing=(told,) if turn.told_ms else ()))
         else:
-            failed = turns.failed(turn, cause, now_ms)
-            gone = self._desk.change(turn, failed, outgoing=(notice(failed, "failed", was=turn.place),))
-        return self._try(*together, gone, now_ms=now_ms)
+            together += self._failing(turn, cause, now_ms)
+        return self._try(*together, now_ms=now_ms)
+
+    def _failing(self, turn: Turn, cause: Cause, now_ms: int) -> list[Change]:
+        """It cannot be kept: said, and made good by the next free place, which displaces no other promise."""
+        failed = turns.failed(turn, cause, now_ms)
+        gone = self._desk.change(turn, failed, outgoing=(notice(failed, "failed", was=turn.place),))
+        return [gone, self._desk.made_good(turn, now_ms)] if self._makes_good else [gone]
 
     def _leave(self, before: Turn, after: Turn, now_ms: int, *, says: str = "", **more: object) -> None:
         leaving = (notice(after, says),) if says and after.household else ()

@@ -11,7 +11,7 @@ from scheduler.desk import UnknownHousehold, UnknownSite, UnknownTurn
 from scheduler.ledger import Household, OverLimit, Taken
 from scheduler.quiet import QuietHours
 from scheduler.rules import GUESTS, Quota, RuleSet
-from scheduler.turns import NotNow
+from scheduler.turns import NotNow, age_ms
 from tests.desks import HOUR_MS, PLUGS, SITE, World
 from tests.ledgers import NO_QUIET
 
@@ -327,6 +327,10 @@ def test_where_nothing_is_free_before_it_must_leave_we_say_that_we_failed(world)
     world.later(30)
     assert (now(world, waits).state, now(world, waits).cause) == ("failed", "BLOCKED")
     assert said_to(world, waits)[-1] == "failed"
+    [again] = world.ledger.turns(household="h2", states=["requested"])
+    assert (again.instead_of, again.vehicle, again.energy_kwh) == (waits.id, waits.vehicle, waits.energy_kwh)
+    assert age_ms(again, world.now_ms) == age_ms(now(world, waits), world.now_ms) == 30 * 60_000
+    assert again.depart_by_ms == world.now_ms + 24 * HOUR_MS
 
 
 def test_a_car_that_stays_for_hours_while_nobody_looks_takes_the_places_of_all_behind_it(world):

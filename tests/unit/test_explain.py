@@ -59,6 +59,11 @@ WHY_YOU = [
         "In that, 20 minutes of staying after charging count twice.",
     ),
     ({"no_shows": 2}, "其中过号 2 次，每次按 60 分钟计。", "In that, 2 missed turns count 60 minutes each."),
+    (
+        {"made_good": True},
+        "上次我们没能为您保留位置，所以这次先排您。",
+        "We could not keep your last place, so you go first.",
+    ),
     ({"waited_min": 70}, "您已经等了 70 分钟。", "You have waited for 70 minutes."),
     (
         {"accessibility_min": 120},
@@ -188,8 +193,8 @@ NOTICES = [
     ),
     (
         told(turns.failed(reserved(), "POWER_OUTAGE", NINE_MS), "failed"),
-        "很抱歉，因为停电了，我们没能为您保留位置。您的等待时间继续算。",
-        "We are sorry: because the power is cut we could not keep your place. Your waiting still counts.",
+        "很抱歉，因为停电了，我们没能为您保留位置。下一个空位先给您。",
+        "We are sorry: because the power is cut we could not keep your place. The next free one is offered to you.",
     ),
 ]
 

@@ -176,6 +176,23 @@ def test_nobody_starts_charging_without_a_turn_while_the_site_is_closed():
     assert street.arrivals.refused() == {ONE}
 
 
+def test_whom_we_failed_is_offered_the_next_free_place_before_all_others():
+    street = Neighbourhood(piles=1)
+    turn = promised(street, "h1", kwh=7.0, hours=1.5)
+    street.later(14)
+    street.says(ONE, "faulted")
+    street.later(40)
+    assert street.turn(turn).state == "failed"
+    others = [street.asks(f"h{no}", kwh=7.0) for no in (2, 3)]
+    street.says(ONE, "available")
+    street.later(3)
+    [again] = street.ledger.turns(household="h1", states=["offered"])
+    assert again.instead_of == turn
+    assert all(street.turn(other).place.first >= again.place.end for other in others)
+    assert said_to(street, turn)[-1] == "failed"
+    assert said_to(street, again.id) == ["offer"]
+
+
 def test_the_next_car_at_a_held_plug_is_asked_about_anew():
     street = Neighbourhood(piles=1)
     turn = promised(street, kwh=7.0)
