@@ -39,7 +39,7 @@ from scheduler.looking_out import LookingOut
 from scheduler.opening_up import adopt_initial_rules
 from scheduler.plan import Plan, Problem
 from scheduler.plan_greedy import greedy
-from scheduler.planning import Planning
+from scheduler.planning import TURNOVER, Planning
 from scheduler.post import Post
 from scheduler.rounds import Rounds
 from scheduler.turns import HOLDING
@@ -102,7 +102,7 @@ class TurnsSide:
         heard = Heard(self._line.state, self._line.believed, lambda: self._clock.speed)
         self._ground = Ground(lambda: self._in_use.inventory, heard)
         self.desk = Desk(self.ledger, self._ground, Drawn(), is_workday)
-        self.planning = Planning(self.desk, self._ground, self._solve, is_workday)
+        self.planning = Planning(self.desk, self._ground, self._solve, is_workday, TURNOVER)
         arrivals = Arrivals(self.desk, self._ground)
         self._rounds = Rounds(
             self.desk,

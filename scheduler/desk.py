@@ -21,6 +21,7 @@ from scheduler.postings import notice
 from scheduler.quiet import QuietHours
 from scheduler.rules import NIGHT, Asked, IsWorkday, Refusal, Rule, RuleSet, open_in, pool_of, quota, refusal
 from scheduler.standing import Delivery, need_kwh
+from scheduler.taken import whole_kwh
 from scheduler.turns import Turn
 
 ATTEMPTS = 5
@@ -108,8 +109,7 @@ class Desk:
         household = self.ledger.household(wish.household)
         if household is None:
             raise UnknownHousehold(f"household {wish.household} is not registered")
-        had = self.ledger.deliveries([wish.household], 0)
-        energy_kwh = need_kwh(wish.energy_kwh, wish.room_kwh, [one.energy_kwh for one in had if one.energy_kwh])
+        energy_kwh = need_kwh(wish.energy_kwh, wish.room_kwh, whole_kwh(self.ledger, wish.household))
         asked = Asked(
             compound=household.compound, energy_kwh=energy_kwh, max_w=min(wish.max_w, most_w(site)),
             earliest_ms=wish.earliest_ms, depart_by_ms=wish.depart_by_ms,

@@ -199,5 +199,5 @@ def _watts(draft: object) -> int:
 
 
 def _rank(turn: Turn | None) -> tuple[bool, bool, int]:
-    """Who asked goes before who came without a turn, and who came first before the others."""
-    return turn is None, turn is not None and turn.kind != "asked", (turn.plugged_ms or 0) if turn is not None else 0
+    """Who asked goes before who came without a turn, and whose place ends first before the others."""
+    return turn is None, turn is not None and turn.kind != "asked", turn.place.end if turn and turn.place else 0

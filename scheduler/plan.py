@@ -139,7 +139,7 @@ def charged_by(place: Place) -> int:
 
 def leaves_at(problem: Problem, request: Request, charged: int) -> int:
     """When a car that is charged by a bucket is driven away."""
-    if request.moves_at_night or not _quiet(problem, charged - 1):
+    if request.moves_at_night or not (_quiet(problem, charged - 1) or _quiet(problem, charged)):
         return charged
     while charged < min(request.depart_by, problem.end) and _quiet(problem, charged):
         charged += 1

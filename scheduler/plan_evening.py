@@ -12,7 +12,7 @@ def before_the_night(problem: Problem, plan: Plan) -> Plan:
     """The plan with each place that begins in quiet hours longer at its front, without power, to before them.
 
     Where its plug is not free so early, or its car cannot be there, it begins as early as it can; what begins in quiet
-    hours all the same is no place, and waits for another.
+    hours all the same is no place, and waits for another. Who agreed to move at night may begin then.
     """
     held: set[tuple[str, int]] = set()
     for one in problem.fixed:
@@ -20,9 +20,13 @@ def before_the_night(problem: Problem, plan: Plan) -> Plan:
     for place in plan.places.values():
         held.update((place.connector, bucket) for bucket in place.buckets)
     earliest = {one.id: max(one.earliest, problem.first) for one in problem.requests}
+    moves_at_night = {one.id: one.moves_at_night for one in problem.requests}
     places: dict[str, Place] = {}
     for name, place in plan.places.items():
         first = place.first
+        if moves_at_night[name]:
+            places[name] = place
+            continue
         while _quiet(problem, first) and first > earliest[name] and (place.connector, first - 1) not in held:
             first -= 1
             held.add((place.connector, first))

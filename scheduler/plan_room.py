@@ -25,6 +25,7 @@ class Site:
         self.requests = {one.id: one for one in problem.requests}
         self.fitting = {one.id: _alike(fitting(problem, one)) for one in problem.requests}
         self._leaves: dict[int, list[int]] = {}
+        self.wakes, self.awake = _awake(problem.quiet)
 
     def window(self, request: Request) -> int:
         """The buckets between its earliest one and when it leaves."""
@@ -48,7 +49,8 @@ class Site:
         for at in range(min(last, self.buckets) - 1, -1, -1):
             if quiet[at]:
                 until[at] = until[at + 1]
-        return [until[at] if at and quiet[at - 1] else at for at in range(self.buckets + 1)]
+        at_night = [(at and quiet[at - 1]) or (at < last and quiet[at]) for at in range(self.buckets + 1)]
+        return [until[at] if night else at for at, night in enumerate(at_night)]
 
 
 class Room:
@@ -70,7 +72,8 @@ class Room:
         twin = Room.__new__(Room)
         twin.site, twin.free, twin.left_w = self.site, dict(self.free), list(self.left_w)
         twin.quota = {compound: list(quota) for compound, quota in self.quota.items()}
-        twin.masks, twin.powered, twin.can = dict(self.masks), dict(self.powered), dict(self.can)
+        twin.masks, twin.powered = dict(self.masks), dict(self.powered)
+        twin.can = {car: list(can_w) for car, can_w in self.can.items()}
         return twin
 
     def without_quotas(self) -> Room:
@@ -144,7 +147,9 @@ class Room:
                 quota[bucket] += sign
             self.masks.pop(compound, None)
         self.powered.clear()
-        self.can.clear()
+        for (most, least), can_w in self.can.items():
+            for bucket in span:
+                can_w[bucket] = _can(most, least, self.left_w[bucket])
 
     def _gap(self, plug: str, at: int, end: int) -> int:
         """Buckets that stay free right before and after."""
@@ -183,14 +188,14 @@ class Room:
     def _can_w(self, most: int, least: int) -> list[int]:
         """What a car that takes so much at most, and at least, can be given in each bucket."""
         if (most, least) not in self.can:
-            self.can[most, least] = [min(most, left) if left >= max(least, 1) else 0 for left in self.left_w]
+            self.can[most, least] = [_can(most, least, left) for left in self.left_w]
         return self.can[most, least]
 
     def _flexible(self, request: Request) -> Iterator[tuple[Plug, int, list[int], int]]:
         """For each plug the place that is charged first and holds it no longer than that takes."""
         site = self.site
         ok = site.window(request) & self.quota_bits(request.compound) & site.open_bits
-        leaves, need = site.leaves(request), request.need_wh * BUCKETS_PER_HOUR
+        leaves, need, first_charged = site.leaves(request), request.need_wh * BUCKETS_PER_HOUR, site.buckets
         for plugs in site.fitting[request.id]:
             most = full_w(request, plugs[0])
             least = min(plugs[0].min_w, most)
@@ -202,12 +207,21 @@ class Room:
                     continue
                 seen.add(free)
                 for low, high in stretches(ok & free):
-                    if not (charged := _filled(can_w, low, high, need)):
+                    low = low if request.moves_at_night else site.wakes[low]
+                    if low >= first_charged:
+                        break
+                    if not (charged := _filled(can_w, low, min(high, first_charged), need)):
                         continue
                     at, watts = _latest(can_w, charged, need, least)
+                    if not request.moves_at_night and site.awake[at] < at:
+                        at, watts = site.awake[at], [0] * (at - site.awake[at]) + watts
                     end = leaves[charged]
+                    if charged < end <= high:  # over night: power that others want before it is left to them
+                        late, watts = _latest(can_w, end, need, least)
+                        watts = [0] * (late - at) + watts
                     if not _bits(at, end) & ~ok and not _bits(at, end + request.turnover) & ~free:
-                        yield plug, at, watts + [0] * (end - charged), charged
+                        first_charged = charged
+                        yield plug, at, watts + [0] * (end - at - len(watts)), charged
                         break
 
 
@@ -236,6 +250,20 @@ def stretches(bits: int) -> Iterator[tuple[int, int]]:
         yield at, at + length
         bits >>= length
         at += length
+
+
+def _awake(quiet: tuple[bool, ...]) -> tuple[list[int], list[int]]:
+    """Of each bucket the first from there on outside quiet hours, and the last until there."""
+    wakes, awake = list(range(len(quiet) + 1)), list(range(len(quiet) + 1))
+    for at in reversed(range(len(quiet))):
+        wakes[at] = wakes[at + 1] if quiet[at] else at
+    for at in range(1, len(quiet)):
+        awake[at] = awake[at - 1] if quiet[at] else at
+    return wakes, awake
+
+
+def _can(most: int, least: int, left: int) -> int:
+    return 0 if left < least or left < 1 else min(most, left)
 
 
 def _filled(can_w: list[int], low: int, high: int, need: int) -> int:

@@ -8,21 +8,29 @@ from functools import lru_cache
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-from scheduler.buckets import BUCKET_MS, BUCKETS_PER_DAY, bucket_at
+from scheduler.buckets import BUCKET_MS, BUCKETS_PER_DAY, Place, bucket_at
 from scheduler.desk import Connector, Desk, SiteFacts
 from scheduler.estimate import Estimate
 from scheduler.explain import Decision
 from scheduler.ground import Ground
 from scheduler.ledger import OverLimit, Taken
 from scheduler.plan import Fixed, Plan, Plug, Problem, Request, weight_of
+from scheduler.plan_evening import before_the_night
+from scheduler.plan_parts import with_parts
 from scheduler.quiet import QuietHours
 from scheduler.rules import GUESTS, IsWorkday, RuleSet, open_in, quota
 from scheduler.standing import WINDOW_MS, Standing, Waiting, in_order, occupied_min, standings
 from scheduler.tariff import fen_kwh
-from scheduler.turns import HOLDING, NotNow, Turn, age_ms
+from scheduler.turns import HOLDING, LEAST_KWH, NotNow, Turn, age_ms
 
-OFFER_AHEAD_MS = 2 * 3_600_000
-"""A place is offered this long before it begins, at the earliest."""
+OFFER_AHEAD_MS = 30 * 60_000
+"""A place is offered this long before it begins, at the earliest: until then it goes to whoever needs it most."""
+TURNOVER = 1
+"""Buckets that a plug is kept free after each car, which may leave a little late."""
+USUAL_KWH = 20.0
+"""A need of so much weighs what its turn in the order does."""
+NEED_COUNTS = 0.7
+"""How much a larger need weighs more: 0 is not at all, 1 is in proportion."""
 FASTEST_AC_W = 22_000
 """A car that takes more than this is one for direct current."""
 
@@ -49,7 +57,7 @@ class Planning:
     def site(self, site_id: str, now_ms: int) -> None:
         """Place everybody who waits at a site, and offer what begins soon."""
         site, rules, _ = self._desk.rules(site_id)
-        first = bucket_at(now_ms) + 1
+        first = bucket_at(now_ms)
         waiting = [
             turn
             for turn in self._ledger.turns(site=site_id, states=["requested", "queued"])
@@ -60,7 +68,8 @@ class Planning:
             return
         order, standing = self._order(site_id, rules, waiting, now_ms)
         problem = self._problem(site, rules, first, order)
-        plan = self._solve(problem)
+        plan = before_the_night(problem, self._solve(problem))
+        plan = with_parts(problem, plan, round(LEAST_KWH * 1_000))
         self._decisions[site_id] = self._decided(order, standing, plan, rules, now_ms)
         self._say(plan, now_ms)
         later = []
@@ -69,8 +78,7 @@ class Planning:
             if place is None:
                 continue
             if is_time_to_offer(place.start_ms, rules.quiet, now_ms):
-                with suppress(NotNow, Taken, OverLimit):  # somebody was faster: the next round sees it
-                    self._desk.offer(turn, place, now_ms)
+                self._offer(turn, place, problem, rules.quiet, now_ms)
             elif place != turn.place:
                 later.append((turn, place))
         if later:
@@ -79,6 +87,19 @@ class Planning:
     def decision(self, turn: Turn) -> Decision | None:
         """Why a turn that waits stands where it does, as far as this process planned it."""
         return self._decisions.get(turn.site, {}).get(turn.id)
+
+    def _offer(self, turn: Turn, place: Place, problem: Problem, quiet: QuietHours, now_ms: int) -> None:
+        """From now on, where its plug is free already and its car can be there; somebody else may be faster."""
+        is_free = self._ground.seen(place.connector) == "free" and not any(
+            one.place.connector == place.connector and problem.first in one.place.buckets for one in problem.fixed
+        )
+        choices = [place]
+        if place.first == problem.first + 1 and is_free and turn.earliest_ms <= now_ms and not quiet.quiet_at(now_ms):
+            choices.insert(0, Place(place.connector, problem.first, (0, *place.watts)))
+        for choice in choices:
+            with suppress(NotNow, Taken, OverLimit):
+                self._desk.offer(turn, choice, now_ms)
+                return
 
     def _order(
         self, site_id: str, rules: RuleSet, waiting: Sequence[Turn], now_ms: int
@@ -104,6 +125,7 @@ class Planning:
         return rules.accessibility_min if household is not None and household.accessibility else 0.0
 
     def _problem(self, site: SiteFacts, rules: RuleSet, first: int, order: Sequence[Turn]) -> Problem:
+        """From the bucket that runs, in which nothing is promised any more but a plug that is free now."""
         buckets = range(first, first + BUCKETS_PER_DAY)
         hours = [_hour(bucket, rules, self._is_workday) for bucket in buckets]
         plugs = [one for one in site.connectors if self._ground.plug(one.id).trouble is None]
@@ -113,19 +135,20 @@ class Planning:
         }
         return Problem(
             first=first,
-            limit_w=(all_w if site.limit_w is None else site.limit_w,) * BUCKETS_PER_DAY,
+            limit_w=(0, *(all_w if site.limit_w is None else site.limit_w,) * (BUCKETS_PER_DAY - 1)),
             open=tuple(one.is_open for one in hours),
             quiet=tuple(one.is_night for one in hours),
             tariff_fen_kwh=tuple(one.fen_kwh for one in hours),
             plugs=tuple(Plug(id=one.id, kind=one.type, max_w=one.max_w, min_w=one.least_w) for one in plugs),
             requests=tuple(
-                _request(turn, plugs, rules, weight_of(rank, len(order)), self._turnover)
+                _request(turn, plugs, rules, _weight(turn, weight_of(rank, len(order))), self._turnover)
                 for rank, turn in enumerate(order)
             ),
-            fixed=tuple(
+            fixed=tuple(Fixed(place=Place(one.id, first, (0,))) for one in plugs if self._ground.seen(one.id) != "free")
+            + tuple(
                 Fixed(place=turn.place, compound=turn.compound, turnover=free)
                 for turn in self._ledger.turns(site=site.id, states=HOLDING)
-                for free in [_kept_free(turn, self._turnover, first, rules.quiet)]
+                for free in [_kept_free(turn, self._turnover, first + 1, rules.quiet)]
                 if turn.place is not None and turn.place.end + free > first
             ),
             quotas={
@@ -165,7 +188,7 @@ class Planning:
 
 
 def is_time_to_offer(start_ms: int, quiet: QuietHours, now_ms: int) -> bool:
-    """Two hours before it begins at the earliest; what begins in quiet hours, two hours before those begin."""
+    """Half an hour before it begins at the earliest; what begins in quiet hours, half an hour before those begin."""
     begins = bucket_at(start_ms)
     if _is_quiet(begins, quiet):
         night = range(begins, begins - BUCKETS_PER_DAY, -1)
@@ -233,6 +256,12 @@ def _request(turn: Turn, plugs: Sequence[Connector], rules: RuleSet, weight: int
         margin=-(-rules.move_margin_min * 60_000 // BUCKET_MS),
         moves_at_night=not rules.stay_until_morning,
     )
+
+
+def _weight(turn: Turn, weight: int) -> int:
+    """A larger need weighs more, though not in proportion, so that a plug over night goes to who can use it."""
+    larger: float = (turn.energy_kwh / USUAL_KWH) ** NEED_COUNTS
+    return max(1, round(weight * larger))
 
 
 def _kinds(max_w: int, plugs: Sequence[Connector]) -> tuple[str, ...]:

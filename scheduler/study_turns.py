@@ -22,8 +22,7 @@ from scheduler.elsewhere import Seen
 from scheduler.ground import Charging, Ground, PlugNow
 from scheduler.ledger import Household, Ledger
 from scheduler.plan import Plan, Problem
-from scheduler.plan_evening import before_the_night
-from scheduler.planning import Planning
+from scheduler.planning import TURNOVER, Planning
 from scheduler.quiet import QuietHours
 from scheduler.rules import RuleSet
 from scheduler.standing import Standing
@@ -38,8 +37,6 @@ LEAST_KWH = 3.0
 ASKS_AGAIN = 3
 LOST_MS = 30 * MINUTE_MS
 """Between an asking and the earliest place for it, and as much at the end: a bucket begun and one kept free."""
-TURNOVER = 1
-"""Buckets that a plug is kept free after each car."""
 NIGHT = QuietHours(round(NIGHT_FROM_H * 60), round(NIGHT_UNTIL_H * 60))
 PLAN_EVERY_MS = 15 * MINUTE_MS
 IN_TURN: SiteMode = "in_turn"
@@ -138,7 +135,7 @@ class Service:
 
         def counted(problem: Problem) -> Plan:
             self.plans += 1
-            return before_the_night(problem, solve(problem))
+            return solve(problem)
 
         kind = Planning if ideas.standing else _ByAsking
         self.planning = kind(self.desk, self.ground, counted, _is_workday, TURNOVER)
@@ -149,6 +146,8 @@ class Service:
         self._answers: dict[tuple[str, int], int] = {}
         self._said: dict[str, tuple[int, int]] = {}
         self._ends: dict[str, int] = {}
+        self._accepted_ms: dict[str, int] = {}
+        self._seen: tuple[int, int, int] | None = None
 
     def live(self, wishes: Sequence[Wished], end_ms: int, step_ms: int) -> Lived:
         """Everybody's weeks, until `end_ms`."""
@@ -166,7 +165,7 @@ class Service:
             self.ground.look(now_ms)
             self.arrivals.look(now_ms)
             self.watch.tick(now_ms)
-            if now_ms % PLAN_EVERY_MS == 0:
+            if now_ms % PLAN_EVERY_MS == 0 or self._is_news(now_ms):
                 self.planning.site(SITE, now_ms)
                 self._say(now_ms)
             self._tell(now_ms)
@@ -174,6 +173,14 @@ class Service:
         world.no_shows = len(self.ledger.turns(states=["no_show"]))
         said = [Said(p50, p90, self.desk.turn(name).plugged_ms) for name, (p50, p90) in self._said.items()]
         return Lived(world, said, bool(self.ledger.imbalance()), self.plans)
+
+    def _is_news(self, now_ms: int) -> bool:
+        """Whether a place was given up or a car has left, and somebody waits who could come: planned as at once."""
+        waiting = self.ledger.turns(states=["requested", "queued"])
+        no_shows = len(self.ledger.turns(states=["no_show"]))
+        seen, was = (len(self.world.stays), sum(one.snoozes for one in waiting), no_shows), self._seen
+        self._seen = seen
+        return seen != was and not is_night(now_ms) and any(one.earliest_ms <= now_ms for one in waiting)
 
     def _ask_again(self, now_ms: int) -> None:
         """Whom we failed, and whose energy no longer fits, asks for as much as fits from when it could come again.
@@ -229,6 +236,7 @@ class Service:
             with suppress(NotNow):
                 if answers and wish.accepts[turn.snoozes]:
                     self.desk.accept(turn.id, at_ms)
+                    self._accepted_ms[turn.id] = at_ms
                 elif answers:
                     self.desk.snooze(turn.id, now_ms)
 
@@ -237,12 +245,16 @@ class Service:
             return
         for turn in self.ledger.turns(states=["reserved"]):
             wish, place = self._wishes[turn.id], turn.place
-            if place is None or now_ms < place.start_ms + self.world.late_min(wish) * MINUTE_MS:
+            if place is None or now_ms < self._late_ms(turn.id, place.start_ms, wish):
                 continue
             no = self.ground.names.index(place.connector)
             if self.world.at[no] is None:
                 self.world.plug_in(no, wish)
                 self.desk.check_in(turn.id, now_ms)
+
+    def _late_ms(self, turn_id: str, start_ms: int, wish: Wished) -> float:
+        """When it comes: so much later than its place begins, or than it accepted where that was after it."""
+        return max(start_ms, self._accepted_ms[turn_id]) + self.world.late_min(wish) * MINUTE_MS
 
     def _say(self, now_ms: int) -> None:
         """What the first plan of a turn says of its start."""
@@ -254,7 +266,7 @@ class Service:
             self._said[turn.id] = (start_ms, p90_ms)
 
     def _watts(self, now_ms: int) -> list[float]:
-        """Promised power first; then, in a power group, what is left over to who wants it and came first."""
+        """Promised power first; then, in a power group, what is left over to who wants it and leaves first."""
         world, place = self.world, self.world.place
         watts, bucket = [0.0] * place.plugs, bucket_at(now_ms)
         for turn in self.ledger.turns(states=["active"]):
@@ -263,8 +275,10 @@ class Service:
                 if world.wants_kwh(no) > 0:
                     watts[no] = float(turn.place.watts[bucket - turn.place.first])
         left_w = place.limit_w - sum(watts)
+        held = [turn.place for turn in self.ledger.turns(states=["active"]) if turn.place is not None]
+        ends = {self.ground.names.index(one.connector): one.end for one in held}
         least_w = 0.0 if self.ideas.power_groups else float(place.plug_w)
-        for no in sorted(range(place.plugs), key=lambda no: (p.plugged_ms if (p := world.at[no]) else 0, no)):
+        for no in sorted(range(place.plugs), key=lambda no: (ends.get(no, 0), no)):
             more_w = min(place.plug_w - watts[no], left_w) if world.wants_kwh(no) > 0 else 0.0
             if more_w > 0 and (watts[no] > 0 or more_w >= least_w):
                 watts[no] += more_w

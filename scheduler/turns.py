@@ -57,6 +57,8 @@ ANSWER_MIN = 10
 HOLD_MIN = 15
 SOON_MS = 10 * 60_000
 """So long before its start a turn is said to be soon; who accepts later than that knows."""
+LEAST_KWH = 3.0
+"""No part of a need is smaller, unless the need is: nobody drives to a plug for less."""
 STALE_MS = 24 * 3_600_000
 SNOOZES = 3
 """By hand or by silence; with this one the turn expires."""
@@ -128,8 +130,9 @@ def is_live(turn: Turn | None) -> bool:
 
 
 def latest_start_ms(turn: Turn) -> int:
-    """When it must begin at the latest for its energy to fit before `depart_by`."""
-    return turn.depart_by_ms - round(turn.energy_kwh * 1_000 / turn.max_w * 3_600_000)
+    """When it must begin at the latest for its energy to fit before `depart_by`; of a flexible one a part of that."""
+    energy_kwh = min(turn.energy_kwh, LEAST_KWH) if turn.flexible else turn.energy_kwh
+    return turn.depart_by_ms - round(energy_kwh * 1_000 / turn.max_w * 3_600_000)
 
 
 def age_ms(turn: Turn, now_ms: int) -> int:

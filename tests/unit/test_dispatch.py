@@ -71,7 +71,7 @@ def test_a_plug_gives_nothing_before_somebody_may_charge_there_and_nothing_after
 
 
 def test_a_walk_in_gives_way_to_what_was_promised(site):
-    turn = site.street.asks("h1", kwh=3.5)
+    turn = site.street.asks("h1", kwh=3.5, earliest_ms=site.street.now_ms + 2 * 60_000)
     site.street.later(1)
     site.street.desk.accept(turn, site.street.now_ms)
     place = site.street.turn(turn).place
@@ -212,7 +212,7 @@ def said(site, kind):
 
 
 def promised(site, **wish):
-    turn = site.street.asks("h1", **wish)
+    turn = site.street.asks("h1", **{"earliest_ms": site.street.now_ms + 900_000, **wish})
     site.street.later(1)
     site.street.desk.accept(turn, site.street.now_ms)
     return turn

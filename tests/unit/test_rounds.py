@@ -8,17 +8,18 @@ from msgspec.structs import replace
 from ingest.assets import Inventory, Window
 from ingest.clock import rfc3339
 from scheduler.buckets import BUCKET_MS, Place, bucket_at
-from scheduler.planning import is_time_to_offer
+from scheduler.planning import _weight, is_time_to_offer
 from scheduler.quiet import QuietHours
 from tests.rounds import SITE, Neighbourhood
 
 ONE, TWO = f"{SITE}/pile-01/1", f"{SITE}/pile-02/1"
 HOUR_MS = 3_600_000
+QUARTER_MS = 900_000
 
 
 def promised(street, *said, **more):
-    """The id of a turn that was asked for, offered and accepted."""
-    turn = street.asks(*said, **more)
+    """The id of a turn from the next quarter of an hour on that was asked for, offered and accepted."""
+    turn = street.asks(*said, **{"earliest_ms": street.now_ms + QUARTER_MS, **more})
     street.later(1)
     street.desk.accept(turn, street.now_ms)
     return turn
@@ -26,7 +27,7 @@ def promised(street, *said, **more):
 
 def test_from_the_wish_to_the_end():
     street = Neighbourhood()
-    turn = street.asks(kwh=7.0)
+    turn = street.asks(kwh=7.0, earliest_ms=street.now_ms + 2 * 60_000)
     street.later(1)
     offered = street.turn(turn)
     assert (offered.state, offered.place.start_ms) == ("offered", (bucket_at(street.now_ms) + 1) * BUCKET_MS)
@@ -46,11 +47,42 @@ def test_from_the_wish_to_the_end():
     assert not street.ledger.imbalance()
 
 
+def test_a_plug_that_is_free_is_offered_from_now_on():
+    street = Neighbourhood()
+    turn = street.asks(kwh=7.0)
+    street.later(1)
+    offered = street.turn(turn)
+    assert (offered.state, offered.place.first) == ("offered", bucket_at(street.now_ms))
+    assert (offered.place.watts[0], offered.place.energy_kwh) == (0, 7.0), "what is left of a bucket promises nothing"
+
+
+def test_a_part_of_the_need_is_offered_where_the_whole_does_not_fit_and_does_not_lower_the_next_one():
+    street = Neighbourhood(piles=1)
+    turn = street.asks(kwh=13.0, hours=2, flexible=True)
+    street.later(20)
+    street.desk.cancel(turn, street.now_ms)
+    turn = promised(street, kwh=9.0, hours=4 / 3, flexible=True, earliest_ms=street.now_ms)
+    place = street.turn(turn).place
+    assert 3.0 <= place.energy_kwh < 9.0
+    street.comes(turn)
+    street.later(1)
+    street.says(place.connector, "charging", kwh=4.0, since_ms=street.turn(turn).plugged_ms)
+    street.later(30)
+    street.says(place.connector, "available")
+    street.later(1)
+    assert street.turn(turn).state == "done"
+    assert street.turn(street.asks(kwh=9.0)).energy_kwh == 9.0
+
+
+def test_a_larger_need_weighs_more_though_not_in_proportion():
+    street = Neighbourhood()
+    small, large = (street.turn(street.asks(one, kwh=kwh)) for one, kwh in (("h1", 5.0), ("h2", 20.0)))
+    assert _weight(small, 1_000) < _weight(large, 1_000) < 4 * _weight(small, 1_000)
+
+
 def test_who_was_given_less_goes_first():
     street = Neighbourhood(piles=1)
-    had = street.asks("h1", kwh=7.0)
-    street.later(1)
-    street.desk.accept(had, street.now_ms)
+    had = promised(street, "h1", kwh=7.0)
     street.later(15)
     street.comes(had, kwh=7.0)
     street.later(60)
@@ -69,12 +101,14 @@ def test_what_was_offered_and_not_answered_goes_to_the_next():
     second = street.asks("h2", kwh=3.5, hours=2)
     street.later(12)
     assert street.turn(first).snoozes == 1
+    street.desk.cancel(first, street.now_ms)
+    street.later(20)
     assert street.turn(second).state == "offered"
 
 
 def test_a_car_without_a_turn_is_a_walk_in_until_the_next_promise_and_no_longer():
     street = Neighbourhood(piles=1)
-    turn = promised(street, "h1", earliest_ms=street.now_ms + HOUR_MS)
+    turn = promised(street, "h1", earliest_ms=street.now_ms + HOUR_MS // 2)
     street.says(ONE, "charging", kwh=0.0)
     street.later(1)
     [walk_in] = street.ledger.turns(states=["active"])
@@ -209,8 +243,8 @@ def test_the_next_car_at_a_held_plug_is_asked_about_anew():
 
 def test_who_comes_before_its_place_begins_and_is_not_known_may_have_what_is_free_until_then():
     street = Neighbourhood(piles=1)
-    turn = promised(street, earliest_ms=street.now_ms + HOUR_MS)
-    street.later(46)
+    turn = promised(street, earliest_ms=street.now_ms + 2 * QUARTER_MS)
+    street.later(15)
     street.says(ONE, "charging", kwh=0.0)
     street.later(12)
     [walk_in] = street.ledger.turns(states=["active"])
@@ -291,7 +325,7 @@ def test_who_was_promised_a_plug_that_breaks_is_moved():
 
 def test_a_car_that_comes_into_the_bay_and_is_not_plugged_at_once_is_who_was_awaited():
     street = Neighbourhood()
-    turn = promised(street)
+    turn = promised(street, earliest_ms=street.now_ms + 2 * 60_000)
     place = street.turn(turn).place
     street.later(18)
     street.says(place.connector, "available", bay_occupied=True)
@@ -340,9 +374,9 @@ def test_a_wish_for_next_week_waits_until_it_is_within_a_day():
 
 @pytest.mark.parametrize(
     ("starts", "now", "is_time"),
-    [("12:00", "09:59", False), ("12:00", "10:00", True), ("23:30", "19:59", False), ("23:30", "20:00", True)],
+    [("12:00", "11:29", False), ("12:00", "11:30", True), ("23:30", "21:29", False), ("23:30", "21:30", True)],
 )
-def test_an_offer_is_made_two_hours_before_or_before_the_night(starts, now, is_time):
+def test_an_offer_is_made_half_an_hour_before_or_before_the_night(starts, now, is_time):
     def at(text):
         hours, minutes = map(int, text.split(":"))
         return 1_795_276_800_000 + hours * HOUR_MS + minutes * 60_000  # midnight in Shanghai
@@ -389,7 +423,7 @@ def test_piles_that_have_not_reported_since_ingest_came_back_are_not_taken_for_s
 
 def test_who_stands_in_the_bay_when_the_hold_ends_is_awaited():
     street = Neighbourhood(piles=1)
-    turn = promised(street)
+    turn = promised(street, earliest_ms=street.now_ms + 2 * 60_000)
     street.later(28)
     street.says(ONE, "available", bay_occupied=True)
     street.later(3)
@@ -413,7 +447,7 @@ def test_a_car_that_comes_after_a_promise_has_run_out_is_not_taken_for_that_one(
     """The hold pauses at night, but the place does not last longer for it."""
     street = Neighbourhood(piles=1)
     street.ledger.adopt(replace(street.rules, quiet=QuietHours(17 * 60 + 10, 9 * 60)), 1, "p", street.now_ms)
-    turn = promised(street, kwh=3.5, hours=1)
+    turn = promised(street, kwh=3.5, hours=1, earliest_ms=street.now_ms)
     street.later(60)
     street.says(ONE, "charging", kwh=0.0)
     street.later(1)
@@ -429,7 +463,7 @@ def test_the_likely_start_is_learnt_from_how_late_turns_began():
     assert decision.p90_ms - decision.p50_ms == HOUR_MS, "while nothing is learnt"
     street.desk.cancel(waits, street.now_ms)
     for no in range(10):
-        turn = promised(street, "h1", kwh=1.75)
+        turn = promised(street, "h1", kwh=1.75, earliest_ms=street.now_ms + 2 * 60_000)
         street.later((street.turn(turn).place.start_ms - street.now_ms) / 60_000 + (5 if no else 10))
         street.comes(turn)
         street.later(1)

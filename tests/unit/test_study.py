@@ -126,7 +126,8 @@ def test_an_estimate_is_what_nine_of_ten_kept_to():
 
 def test_a_place_at_night_begins_before_it_and_one_that_cannot_is_none():
     def request(name, earliest):
-        return Request(id=name, kinds=("AC",), earliest=earliest, depart_by=20, need_wh=1_750, max_w=7_000)
+        return Request(id=name, kinds=("AC",), earliest=earliest, depart_by=20, need_wh=1_750, max_w=7_000,
+                       moves_at_night=False)  # fmt: skip
 
     problem = Problem(
         first=0, limit_w=(7_000,) * 20, open=(True,) * 20, quiet=(False,) * 4 + (True,) * 16,
