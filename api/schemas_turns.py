@@ -116,3 +116,12 @@ class TurnsAnswer(Answer):
 
 class Explained(Answer):
     reasons: list[ReasonAnswer]
+
+
+class CutAnswer(Answer):
+    site: str
+    why: str = Field(examples=["jn-01/pile-0001: smoke alarm"])
+
+
+class CutsAnswer(Answer):
+    items: list[CutAnswer]

@@ -224,6 +224,8 @@ class Desk:
         car in it: then nothing may start.
         """
         site, rules, version = self.rules(site_id)
+        if site_id in self.ledger.cuts():
+            return None
         plug = next((one for one in site.connectors if one.id == connector), None)
         most_of_it, least_w = (plug.max_w, plug.least_w) if plug is not None else (0, 0)
         buckets = range(bucket_at(now_ms), bucket_at(now_ms) + rules.longest_turn_min * 60_000 // BUCKET_MS)

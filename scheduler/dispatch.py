@@ -69,14 +69,14 @@ class Dispatch:
             moment = Moment(epoch, now_ms, mono_s, max(TTL_S, LEAST_TTL_WALL_S * self._speed()))
             active = {turn.place.connector: turn for turn in self._desk.ledger.turns(states=["active"]) if turn.place}
             held = holders(self._desk.ledger.turns(states=["reserved"]), now_ms)
-            refused, given = set(self._refused()), self._desk.ledger.versions()
+            refused, given, cut = set(self._refused()), self._desk.ledger.versions(), self._desk.ledger.cuts()
             for site in self._ground.sites().values():
                 if site.id in given:
                     for connector in site.connectors:
                         at = connector.id
                         gate = Gate(
                             number=int(at.rpartition("/")[2]), holder=held.get(at), active=active.get(at),
-                            plug=self._ground.plug(at), refused=at in refused,
+                            plug=self._ground.plug(at), refused=at in refused, is_cut=site.id in cut,
                         )  # fmt: skip
                         self._gate(at, gate, moment)
                     found += self._site(site, active, moment)

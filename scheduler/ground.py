@@ -51,6 +51,8 @@ TO_PLUG_IN_MS = 5 * 60_000
 """Who comes into a bay has so long to plug in before it counts as somebody else's car."""
 LEAST_AC_W = 1_380
 """6 A at 230 V, the least that a pile can hold for alternating current (GB/T 18487.1)."""
+ALARMS = frozenset({"smoke", "fault:over_temperature"})
+"""Where a pile reports these as critical."""
 USUAL_INTERVAL_S = 60
 """Of a device that never said how often it reports."""
 
@@ -71,6 +73,8 @@ class Ground:
         self._read: Inventory | None = None
         self._sites: dict[str, SiteFacts] = {}
         self.plugs: dict[str, PlugNow] = {}
+        self.alarms: dict[str, str] = {}
+        """Sites with a pile that reports smoke or heat, and what it reports."""
         self._bay_taken_ms: dict[str, int] = {}
         """Since when a car stands at a plug and is not plugged, as far as was looked."""
         self._now_ms = 0
@@ -93,6 +97,7 @@ class Ground:
             for site in sites.values()
             for one in site.connectors
         }
+        self.alarms = {name.partition("/")[0]: why for name, state in said.items() if (why := _alarm(name, state))}
         self._now_ms = now_ms
         taken = [name for name, plug in self.plugs.items() if plug.bay_taken and plug.plugged is False]
         self._bay_taken_ms = {name: self._bay_taken_ms.get(name, now_ms) for name in taken}
@@ -160,6 +165,12 @@ class Ground:
 
 def _ms(said: str | UnsetType) -> int | None:
     return None if isinstance(said, UnsetType) else parse_rfc3339(said)
+
+
+def _alarm(name: str, state: DeviceState | None) -> str | None:
+    held = state.conditions if state is not None else []
+    found = (f"{name}: {one.evidence}" for one in held if one.code in ALARMS and one.severity == "critical")
+    return next(found, None)
 
 
 def sites_of(inventory: Inventory) -> dict[str, SiteFacts]:

@@ -251,6 +251,15 @@ class Ledger(Protocol):
     def no_shows(self, households: Collection[str], since_ms: int) -> list[NoShow]:
         """In order of time."""
 
+    def cut(self, site: str, why: str, now_ms: int, outgoing: Collection[Outgoing] = ()) -> None:
+        """The site is cut off until it is reset, with what leaves because of that; nothing where it is already."""
+
+    def reset(self, site: str) -> bool:
+        """A person says that it is safe again; whether it was cut off."""
+
+    def cuts(self) -> dict[str, str]:
+        """Sites that are cut off, and why."""
+
     def imbalance(self) -> Imbalance:
         """What does not add up, of all that is kept: nothing does not, and the doctor asks."""
 

@@ -52,6 +52,7 @@ class MemoryLedger:
         self._rules: dict[str, list[Adopted]] = {}
         self._households: dict[str, Household] = {}
         self._deliveries: list[Delivery] = []
+        self._cuts: dict[str, str] = {}
 
     def commit(self, changes: Sequence[Change], now_ms: int) -> list[Turn]:
         with self._lock:
@@ -193,6 +194,21 @@ class MemoryLedger:
         missed = self.turns(states=["no_show"])
         found = [NoShow(one.household or "", one.ended_ms or 0) for one in missed if one.household in households]
         return sorted((one for one in found if one.at_ms >= since_ms), key=lambda one: (one.at_ms, one.household))
+
+    def cut(self, site: str, why: str, now_ms: int, outgoing: Collection[Outgoing] = ()) -> None:  # noqa: ARG002
+        with self._lock:
+            if site not in self._cuts:
+                self._cuts[site] = why
+                for item in outgoing:
+                    self._outgoing.setdefault(item.id, (item, "pending", 0))
+
+    def reset(self, site: str) -> bool:
+        with self._lock:
+            return self._cuts.pop(site, None) is not None
+
+    def cuts(self) -> dict[str, str]:
+        with self._lock:
+            return dict(self._cuts)
 
     def imbalance(self) -> Imbalance:
         with self._lock:

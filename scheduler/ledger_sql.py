@@ -11,6 +11,7 @@ from sqlalchemy import (
     Select,
     and_,
     case,
+    delete,
     exists,
     literal_column,
     or_,
@@ -34,9 +35,9 @@ from scheduler.ledger import (
 )
 from scheduler.ledger_inserts import insert_into
 from scheduler.ledger_rows import turn_of
-from scheduler.ledger_tables import claim, household_use, lease, outgoing, quota_use, site_bucket, turn
+from scheduler.ledger_tables import claim, cut, household_use, lease, outgoing, quota_use, site_bucket, turn
 from scheduler.ledger_transactions import Transactions
-from scheduler.ledger_writes import commit
+from scheduler.ledger_writes import commit, cut_off
 from scheduler.postings import imbalance
 from scheduler.rules import RuleSet
 from scheduler.standing import Delivery, NoShow
@@ -187,6 +188,16 @@ class SqlLedger:
 
     def no_shows(self, households: Collection[str], since_ms: int) -> list[NoShow]:
         return self._db.read(lambda connection: records.no_shows(connection, households, since_ms))
+
+    def cut(self, site: str, why: str, now_ms: int, outgoing: Collection[Outgoing] = ()) -> None:
+        self._db.write(lambda connection: cut_off(connection, site, why, now_ms, outgoing))
+
+    def reset(self, site: str) -> bool:
+        gone = delete(cut).where(cut.c.site == site)
+        return bool(self._db.write(lambda connection: connection.execute(gone).rowcount))
+
+    def cuts(self) -> dict[str, str]:
+        return self._db.read(lambda connection: {row.site: row.why for row in connection.execute(select(cut))})
 
     def imbalance(self) -> Imbalance:
         def weigh(connection: Connection) -> Imbalance:

@@ -201,3 +201,11 @@ lease = Table(
     Column("epoch", Integer, nullable=False),
     Column("until_ms", BigInteger, nullable=False),
 )
+
+cut = Table(
+    "cut",
+    metadata,
+    Column("site", String, primary_key=True),
+    Column("why", String, nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+)

@@ -12,12 +12,13 @@ from msgspec.structs import asdict, replace
 from sqlalchemy import Connection, Table, bindparam, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from scheduler.ledger import LIVE_TURNS, Change, Claim, Known, Moved, OverLimit, Taken, TooMany
+from scheduler.ledger import LIVE_TURNS, Change, Claim, Known, Moved, Outgoing, OverLimit, Taken, TooMany
 from scheduler.ledger_inserts import add_missing, add_new
 from scheduler.ledger_rows import row_of, turn_of
 from scheduler.ledger_tables import (
     audit,
     claim,
+    cut,
     delivery,
     household_use,
     outgoing,
@@ -154,21 +155,13 @@ def _count(connection: Connection, table: Table, entry: Entry) -> None:
 
 
 def _leave(connection: Connection, changes: Sequence[Change], now_ms: int) -> None:
-    leaving = [
-        {
-            "id": item.id, "kind": item.kind, "to": item.to, "turn": item.turn, "body": item.body,
-            "state": "pending", "epoch": 0, "at_ms": now_ms,
-        }
-        for change in changes
-        for item in change.outgoing
-    ]  # fmt: skip
+    leaving = [item for change in changes for item in change.outgoing]
     given = [asdict(change.delivery) | {"turn": change.after.id} for change in changes if change.delivery]
     if given:
         connection.execute(insert(delivery), given)
     if sent := [change.sent for change in changes if change.sent is not None]:
         connection.execute(update(outgoing).where(outgoing.c.id.in_(sent)).values(state="sent"))
-    if leaving:
-        add_missing(connection, outgoing, leaving, by="id")
+    send_out(connection, leaving, now_ms)
     steps = [
         {
             "at_ms": now_ms, "by": change.by, "turn": change.after.id,
@@ -177,3 +170,21 @@ def _leave(connection: Connection, changes: Sequence[Change], now_ms: int) -> No
         for change in changes
     ]  # fmt: skip
     connection.execute(insert(audit), steps)
+
+
+def send_out(connection: Connection, leaving: Iterable[Outgoing], now_ms: int) -> None:
+    """What is there under its id already is not written again."""
+    rows = [
+        {
+            "id": item.id, "kind": item.kind, "to": item.to, "turn": item.turn, "body": item.body,
+            "state": "pending", "epoch": 0, "at_ms": now_ms,
+        }
+        for item in leaving
+    ]  # fmt: skip
+    if rows:
+        add_missing(connection, outgoing, rows, by="id")
+
+
+def cut_off(connection: Connection, site: str, why: str, now_ms: int, leaving: Iterable[Outgoing]) -> None:
+    if add_new(connection, cut, {"site": site, "why": why, "at_ms": now_ms}):
+        send_out(connection, leaving, now_ms)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from scheduler.arrivals import Arrivals
 from scheduler.desk import Desk
+from scheduler.fire import Fire
 from scheduler.ground import Ground
 from scheduler.planning import Planning
 from scheduler.turns import LIVE
@@ -32,6 +33,7 @@ class Rounds:
         speed: Callable[[], float] = lambda: 1.0,
     ) -> None:
         self._desk, self._ground, self._watch = desk, ground, watch
+        self._fire = Fire(desk, ground)
         self._arrivals, self._planning = arrivals, planning
         self._planned: dict[str, tuple[object, int]] = {}
         """By site what the last plan saw, and when, in service time."""
@@ -41,6 +43,7 @@ class Rounds:
     def round(self, now_ms: int, mono_s: float) -> None:
         """Everything that is due. `mono_s` is a steady clock of the wall."""
         self._ground.look(now_ms)
+        self._fire.look(now_ms)
         self._arrivals.look(now_ms)
         self._watch.tick(now_ms)
         planned = self._to_plan(now_ms, mono_s) if self._ground.believed else []
@@ -58,8 +61,9 @@ class Rounds:
         """
         due: list[tuple[int, str]] = []
         (seen, waiting), given = self._seen(), self._desk.ledger.versions()
+        cut = self._desk.ledger.cuts()
         for site in self._ground.sites():
-            if site not in given or site not in waiting:
+            if site not in given or site not in waiting or site in cut:
                 continue
             saw, at_ms = self._planned.get(site, (None, 0))
             if saw != seen[site]:

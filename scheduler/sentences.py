@@ -100,6 +100,10 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "{place} is reserved for you from {start} to {end}, turn “{call}”.",
     ),
     "notice_soon": ("十分钟后轮到您：{place}，{start}。", "Your turn is in ten minutes: {place}, at {start}."),
+    "notice_fire": (
+        "{place} 的充电桩报告烟雾或过热，已全部断电。请远离，不要去取车，等工作人员确认安全。",
+        "A pile at {place} reports smoke or heat, and all of it is cut off. Keep away until staff say that it is safe.",
+    ),
     "notice_free": (
         "{place} 现在空着，谁先到谁用。",
         "{place} is free now, for whoever comes first.",

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from ingest.assets import Compound, ConnectorSpec, Device, Inventory, Name, Site
 from ingest.clock import rfc3339
-from ingest.messages import ConnectorState, DeviceState, SessionNow
+from ingest.messages import Condition, ConnectorState, DeviceState, SessionNow, Severity
 from ingest.workdays import is_workday
 from scheduler.arrivals import Arrivals
 from scheduler.desk import Desk, Wish
@@ -78,6 +78,13 @@ class Neighbourhood:
             rev=1, site=SITE, device=device.rpartition("/")[2], kind="pile", ts=rfc3339(self.now_ms),
             observed_at=rfc3339(self.now_ms), online=True, interval_s=INTERVAL_S, connectors=[said],
         )  # fmt: skip
+
+    def alarm(self, connector: str, code: str | None, severity: Severity = "critical") -> None:
+        """What its device reports of smoke or heat from now on; `later` repeats it, and `says` ends it."""
+        device = connector.rpartition("/")[0]
+        evidence = "smoke alarm" if code == "smoke" else "too hot"
+        held = [Condition(code=code, since=rfc3339(self.now_ms), severity=severity, evidence=evidence)] if code else []
+        self.said[device] = replace(self.said[device], conditions=held)
 
     def comes(self, turn_id: str, state: str = "charging", kwh: float = 0.0, **more) -> None:
         """The car of a turn is plugged in at its place, and its household checks in."""

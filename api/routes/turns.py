@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from secrets import token_hex
 from typing import Annotated, TypeVar
@@ -28,6 +29,8 @@ from api.problems import (
 )
 from api.schemas_turns import (
     ID,
+    CutAnswer,
+    CutsAnswer,
     Explained,
     HouseholdAnswer,
     HouseholdWish,
@@ -49,6 +52,8 @@ from scheduler.ledger import DwellingTaken, Household, Moved
 from scheduler.turns import State, Turn
 
 router = APIRouter(prefix="/api/v1", tags=["turns"])
+
+log = logging.getLogger("lunchong.turns")
 
 T = TypeVar("T")
 
@@ -215,6 +220,21 @@ def answer_review(ctx: Ctx, given: Given, who: Staff, review: Name, reply: Revie
         return kept
 
     return _reviewed(asked_of_ledger(answered))
+
+
+@router.get("/cuts", responses=responses(*NEEDS, Forbidden))
+def cuts(given: Given, _who: Staff) -> CutsAnswer:
+    """Sites that are cut off because of smoke or heat. For staff."""
+    found = asked_of_ledger(given.desk.ledger.cuts)
+    return CutsAnswer(items=[CutAnswer(site=site, why=why) for site, why in sorted(found.items())])
+
+
+@router.delete("/cuts/{site}", status_code=204, responses=responses(*NEEDS, Forbidden, UnknownSite, Invalid))
+def reset(given: Given, who: Staff, site: Name) -> None:
+    """A person was there, and it is safe: the site may charge again. Where the alarm still holds it is cut off anew."""
+    if not asked_of_ledger(lambda: given.desk.ledger.reset(site)):
+        raise UnknownSite(f"Site {site} is not cut off.")
+    log.warning("%s says that %s is safe again", who.name, site)
 
 
 def _reviewed(one: Review) -> ReviewAnswer:

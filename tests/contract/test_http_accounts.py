@@ -276,6 +276,15 @@ def test_what_became_of_a_turn_is_reviewed_by_a_person(door):
     assert door.says("li", "POST", "/reviews/none/answer", json={"answer": "?"}).status_code == 404
 
 
+def test_staff_say_that_a_site_is_safe_again(door):
+    door.desk.ledger.cut(SITE, "jn-01/pile-1: smoke alarm", door.street.service_ms)
+    assert door.says("wang", "GET", "/cuts").status_code == 403
+    assert door.says("wang", "DELETE", f"/cuts/{SITE}").status_code == 403
+    assert door.says("li", "GET", "/cuts").json() == {"items": [{"site": SITE, "why": "jn-01/pile-1: smoke alarm"}]}
+    assert door.says("li", "DELETE", f"/cuts/{SITE}").status_code == 204
+    assert door.says("li", "DELETE", f"/cuts/{SITE}").status_code == 404
+
+
 # --- me --------------------------------------------------------------------------------------------------------------
 
 

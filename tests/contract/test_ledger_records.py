@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from ingest.assets import Window
 from scheduler import turns
-from scheduler.ledger import Change, DwellingTaken, Household, Superseded
+from scheduler.ledger import Change, DwellingTaken, Household, Outgoing, Superseded
 from scheduler.quiet import QuietHours
 from scheduler.rules import Basis, Quota, RuleSet
 from scheduler.standing import Delivery, NoShow
@@ -103,3 +103,14 @@ def test_the_pool_is_who_asked_here_lately_and_since_when_each_does(ledger):
     ask(ledger, household="elsewhere", site="jn-02")
     ask(ledger, household="refused", state="rejected", due_ms=None)
     assert ledger.pool("jn-01", NINE_MS - 28 * DAY_MS) == {"h1": NINE_MS - 40 * DAY_MS, "h2": NINE_MS - 2 * DAY_MS}
+
+
+def test_a_site_is_cut_off_once_and_until_it_is_reset(ledger):
+    told = Outgoing(id="fire:jn-01:h1", kind="notice", to="h1")
+    assert not ledger.reset("jn-01")
+    ledger.cut("jn-01", "smoke alarm", NINE_MS, [told])
+    ledger.cut("jn-01", "again", NINE_MS + 1, [Outgoing(id="fire:jn-01:h2", kind="notice", to="h2")])
+    assert ledger.cuts() == {"jn-01": "smoke alarm"}
+    assert ledger.outgoing(["pending"]) == [told]
+    assert ledger.reset("jn-01")
+    assert ledger.cuts() == {}

@@ -357,3 +357,47 @@ def test_piles_that_nobody_hears_leave_the_rest_to_the_others_once_the_last_lead
     site.later(TTL_S / 60, epoch=2)
     fallback_kw = site.street.ground.site(SITE).connectors[0].fallback_w / 1_000
     assert site.limit_kw[TWO] == pytest.approx(7.0 - 2 * fallback_kw, abs=0.001)
+
+
+def test_smoke_cuts_the_whole_site_off_until_a_person_resets_it(site):
+    turn = promised(site, kwh=3.5)
+    place = site.street.turn(turn).place
+    other = next(one for one in (ONE, TWO, THREE) if one != place.connector)
+    waits = site.street.asks("h2", kwh=3.5, earliest_ms=site.street.now_ms + 5 * 3_600_000, hours=9)
+    site.street.says(other, "charging", kwh=0.0, power_kw=7.0)
+    site.later()
+    assert site.limit_kw[other] == 7
+    site.street.alarm(place.connector, "smoke")
+    site.later()
+    assert set(site.limit_kw.values()) == {0}
+    assert [(command.reason, command.connector) for command in said(site, Stop)] == [("cut", 1)]
+    assert site.street.turn(turn).state == "failed"
+    assert {one.kind for one in site.street.ledger.turns(states=["active"])} == set()
+    told = {item.to for item in site.street.ledger.outgoing(["pending", "sent"]) if item.id.startswith("fire:")}
+    assert told == {"h1", "h2"}
+    site.street.alarm(place.connector, None)
+    site.later(30)
+    assert site.street.ledger.cuts() == {SITE: f"{place.connector[:-2]}: smoke alarm"}
+    assert set(site.limit_kw.values()) == {0}, "no timer ends it"
+    assert site.street.turn(waits).state in ("requested", "queued")
+    assert not site.street.ledger.imbalance()
+    assert site.street.ledger.reset(SITE)
+    site.street.says(other, "available")
+    site.later()
+    site.street.says(other, "charging", kwh=0.0)
+    site.later()
+    assert site.limit_kw[other] == 7
+
+
+def test_an_alarm_that_still_holds_when_a_person_resets_it_cuts_again(site):
+    site.street.alarm(ONE, "fault:over_temperature")
+    site.later()
+    site.street.ledger.reset(SITE)
+    site.later()
+    assert SITE in site.street.ledger.cuts()
+
+
+def test_a_warning_of_heat_cuts_nothing_off(site):
+    site.street.alarm(ONE, "fault:over_temperature", "warning")
+    site.later()
+    assert site.street.ledger.cuts() == {}

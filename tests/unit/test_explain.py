@@ -143,6 +143,11 @@ NOTICES = [
         "It is charged. Please move your car by 22 Nov 17:30.",
     ),
     (
+        Said("fire", said={"place": "jn-01"}).sentence(None),
+        "jn-01 的充电桩报告烟雾或过热，已全部断电。请远离，不要去取车，等工作人员确认安全。",
+        "A pile at jn-01 reports smoke or heat, and all of it is cut off. Keep away until staff say that it is safe.",
+    ),
+    (
         Said("free", said={"place": "plug 1"}).sentence(None),
         "plug 1 现在空着，谁先到谁用。",
         "plug 1 is free now, for whoever comes first.",
