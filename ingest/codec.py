@@ -22,6 +22,7 @@ from ingest.messages import (
     ServiceNotice,
     Status,
     Telemetry,
+    Tokens,
     Turns,
 )
 from ingest.skew import LATEST_MS
@@ -37,6 +38,7 @@ _own_fields = {name: fields(kind)[len(_envelope) :] for name, kind in _kinds.ite
 _status = msgspec.json.Decoder(Status)
 _ack = msgspec.json.Decoder(Ack)
 _result = msgspec.json.Decoder(CommandResult)
+_tokens = msgspec.json.Decoder(Tokens)
 _state = msgspec.json.Decoder(DeviceState)
 _notice = msgspec.json.Decoder(ServiceNotice)
 _turns = msgspec.json.Decoder(Turns)
@@ -201,6 +203,10 @@ def decode_ack(payload: bytes) -> Ack:
 
 def decode_result(payload: bytes) -> CommandResult:
     return _read(_result, payload)
+
+
+def decode_tokens(payload: bytes) -> Tokens:
+    return _read(_tokens, payload)
 
 
 def decode_state(payload: bytes) -> DeviceState:

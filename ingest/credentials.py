@@ -51,11 +51,13 @@ class Access(Struct, frozen=True):
 
 SERVICE_ACCESS = {
     "ingest": Access(
-        ("+/+/ack", "+/+/state", "+/+/session", "+/+/status", "+/+/turns", "service/ingest"),
+        ("+/+/ack", "+/+/state", "+/+/session", "+/+/status", "+/+/turns", "+/+/token", "service/ingest"),
         ("+/+/telemetry", "+/+/status", "+/+/cmd/result", "+/+/state", "+/+/turns", "service/+"),
     ),
     "api": Access(("+/+/cmd", "service/api"), (*READER_READS, "+/+/cmd/result", "+/+/turns")),
-    "scheduler": Access(("+/+/cmd", "+/+/turns", "service/scheduler"), (*READER_READS, "+/+/cmd/result", "+/+/turns")),
+    "scheduler": Access(
+        ("+/+/cmd", "+/+/turns", "service/scheduler"), (*READER_READS, "+/+/cmd/result", "+/+/turns", "+/+/token")
+    ),
 }
 """Ingest may publish `status` and `turns` only to clear them when a device leaves the inventory."""
 

@@ -199,6 +199,15 @@ class CommandResult(Struct, frozen=True, kw_only=True, omit_defaults=True):
     reason: str | None = None
 
 
+class Tokens(Struct, frozen=True, kw_only=True):
+    """`token`: the codes that were typed at a pile's connectors, by their number, while a car is there. From ingest to
+    the scheduler, and to nobody else.
+    """
+
+    v: Literal[1] = 1
+    tokens: dict[str, str]
+
+
 NO_CODE = "-"
 """The `code_hash` of a car that came without a turn: nothing is hashed to it, and nobody else is awaited."""
 

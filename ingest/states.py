@@ -20,7 +20,7 @@ from ingest.messages import (
     SessionNotice,
     SessionNow,
 )
-from ingest.sessions import Life, measured
+from ingest.sessions import PLUGGED, Life, measured
 
 _ENVELOPE = ("v", "boot", "seq", "ts", "kind", "token")
 
@@ -42,6 +42,13 @@ def device_state(memory: DeviceMemory, device: Device, rev: int, now_ms: int) ->
         station=_station(memory) if device.kind == "station" else UNSET,
         conditions=device_conditions(memory),
     )
+
+
+def tokens(memory: DeviceMemory) -> dict[str, str]:
+    """The codes that were typed at its connectors, while a car is there."""
+    said = (latest.message for latest in memory.record.latest.values())
+    there = (one for one in said if isinstance(one, Connector) and one.token and one.state in PLUGGED)
+    return {str(one.connector): one.token or "" for one in there}
 
 
 def session_notice(before: Session | None, session: Session) -> SessionNotice:

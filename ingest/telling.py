@@ -8,9 +8,9 @@ from ingest.assets import Device
 from ingest.codec import encode
 from ingest.draft import Drawn
 from ingest.memory import DeviceMemory
-from ingest.messages import Ack
+from ingest.messages import Ack, Tokens
 from ingest.ranges import Ranges
-from ingest.states import device_state
+from ingest.states import device_state, tokens
 from ingest.topics import device_topic
 
 ACK_EVERY_S = 0.02
@@ -38,6 +38,7 @@ class Teller:
         self._acks_due_s = 0.0
         self._changed: dict[str, bool] = {}
         self._told_s: dict[str, float] = {}
+        self._tokens: dict[str, dict[str, str]] = {}
 
     def after(self, drawn: Drawn) -> None:
         """The commit of `drawn` is synced."""
@@ -56,12 +57,14 @@ class Teller:
     def tell_all(self, names: list[str]) -> None:
         """After a (re)connect: every state again, at the next turn."""
         self._told_s.clear()
+        self._tokens.clear()
         self._changed.update(dict.fromkeys(names, True))
 
     def forget(self, name: str) -> None:
         """The device left the inventory: its retained topics are cleared."""
         self._changed.pop(name, None)
-        for leaf in ("state", "status", "turns"):
+        self._tokens.pop(name, None)
+        for leaf in ("state", "status", "turns", "token"):
             self._publish(device_topic(name, leaf), b"", 1, True)
 
     def turn(
@@ -80,7 +83,14 @@ class Teller:
                 self._told_s[name] = mono_s
                 self._rev += 1
                 state = device_state(memory, device, self._rev, now_ms)
+                self._tell_tokens(name, memory)  # first: whoever hears of a car knows whose code was typed
                 self._publish(device_topic(name, "state"), encode(state), 1, True)
+
+    def _tell_tokens(self, name: str, memory: DeviceMemory) -> None:
+        typed = tokens(memory)
+        if typed != self._tokens.get(name, {}):
+            self._publish(device_topic(name, "token"), encode(Tokens(tokens=typed)) if typed else b"", 1, True)
+            self._tokens[name] = typed
 
     def _every_s(self, memory: DeviceMemory, urgent: bool) -> float:
         if self._speed > FAST_CLOCK:

@@ -99,7 +99,7 @@ class TurnsSide:
             password=key.password,
             **trust,
         )
-        heard = Heard(self._line.state, self._line.believed, lambda: self._clock.speed)
+        heard = Heard(self._line.state, self._line.believed, lambda: self._clock.speed, self._line.token)
         self._ground = Ground(lambda: self._in_use.inventory, heard)
         self.desk = Desk(self.ledger, self._ground, Drawn(), is_workday)
         self.planning = Planning(self.desk, self._ground, self._solve, is_workday, TURNOVER)

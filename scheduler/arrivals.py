@@ -63,7 +63,7 @@ class Arrivals:
             self._plugged_ms.pop(connector, None)
             self._without_a_turn.pop(connector, None)
         elif active is None and self._is_new(connector, plug.charging):
-            self._came(site, connector, plug.charging, holder, now_ms)
+            self._came(site, connector, plug, holder, now_ms)
 
     def _hear(self, there: dict[str, Turn], now_ms: int) -> None:
         """Keep of all cars together that they are still there."""
@@ -71,14 +71,14 @@ class Arrivals:
         here = [turn for turn in old if turn.place is not None and self._ground.plug(turn.place.connector).plugged]
         there |= {turn.place.connector: turn for turn in self._desk.heard(here, now_ms) if turn.place is not None}
 
-    def _came(
-        self, site: SiteFacts, connector: str, charging: Charging | None, holder: Turn | None, now_ms: int
-    ) -> None:
+    def _came(self, site: SiteFacts, connector: str, plug: PlugNow, holder: Turn | None, now_ms: int) -> None:
+        charging = plug.charging
         if holder is not None:
             seen_ms = self._plugged_ms.setdefault(connector, now_ms)
             plugged_ms = seen_ms if charging is None else min(seen_ms, charging.started_ms)
             with suppress(NotNow):  # cancelled a moment ago: whoever came is no longer that one
-                if is_known(holder, plugged_ms):
+                has_code = plug.token is not None and holder.code is not None and plug.token == holder.code
+                if has_code or is_known(holder, plugged_ms):
                     self._desk.plug_in(holder, now_ms)
                     return
                 if holder.asked_ms is None or holder.asked_ms < plugged_ms:

@@ -44,6 +44,8 @@ class PlugNow(NamedTuple):
     preparing: bool = False
     since_ms: int | None = None
     """Since when it is in that state."""
+    token: str | None = None
+    """The code that was typed there."""
 
 
 SILENT, UNKNOWN = PlugNow(trouble="silent"), PlugNow(trouble="unknown")
@@ -63,6 +65,8 @@ class Heard(NamedTuple):
     state: Callable[[str], DeviceState | None]
     believed: Callable[[], bool]
     speed: Callable[[], float]
+    token: Callable[[str], str | None] = lambda _connector: None
+    """The code that was typed at a connector, while a car is there."""
 
 
 class Ground:
@@ -150,7 +154,7 @@ class Ground:
             plugged=said.state in PLUGGED, charging=charging, bay_taken=said.bay_occupied is True,
             power_w=0 if said.power_kw is UNSET else round(said.power_kw * 1_000),
             full=said.state == "finishing" or paused_by == "ev", held_back=paused_by == "evse",
-            preparing=said.state == "preparing", since_ms=_ms(said.since),
+            preparing=said.state == "preparing", since_ms=_ms(said.since), token=self._heard.token(connector),
         )  # fmt: skip
 
     def _unheard(self, state: DeviceState | None, now_ms: int) -> PlugNow:

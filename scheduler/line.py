@@ -11,14 +11,14 @@ from pathlib import Path
 from msgspec import MsgspecError
 from msgspec.structs import replace
 
-from ingest.codec import BadPayload, decode_notice, decode_result, decode_state, encode
+from ingest.codec import BadPayload, decode_notice, decode_result, decode_state, decode_tokens, encode
 from ingest.messages import AnyCommand, CommandResult, DeviceState, ServiceNotice, Turns
 from ingest.mqtt import Bus, Inbound, one_by_one
 from ingest.topics import ROOT, device_topic, service_topic, split_topic
 
 OFFLINE = (service_topic("scheduler"), encode(ServiceNotice(v=1, online=False)), 1, True)
 SUBSCRIPTIONS = tuple(
-    (f"{ROOT}/{topic}", 1) for topic in ("+/+/state", "+/+/turns", "+/+/cmd/result", "service/ingest")
+    (f"{ROOT}/{topic}", 1) for topic in ("+/+/token", "+/+/state", "+/+/turns", "+/+/cmd/result", "service/ingest")
 )
 MOST_RESULTS = 10_000
 
@@ -40,6 +40,7 @@ class Line:
         self._notice = notice
         self._lock = threading.Lock()
         self._states: dict[str, DeviceState] = {}
+        self._tokens: dict[str, dict[str, str]] = {}
         self._told: dict[str, Turns] = {}
         self._results: deque[tuple[str, CommandResult]] = deque(maxlen=MOST_RESULTS)
         self._linked = self._ingest_online = False
@@ -68,6 +69,11 @@ class Line:
     def state(self, device: str) -> DeviceState | None:
         """The latest of `SITE/DEVICE`."""
         return self._states.get(device)
+
+    def token(self, connector: str) -> str | None:
+        """The code that was typed at `SITE/DEVICE/1`, while a car is there."""
+        device, _, number = connector.rpartition("/")
+        return self._tokens.get(device, {}).get(number)
 
     def believed(self) -> bool:
         """Whether facts reach us at all: the bus is connected and ingest says that it is online."""
@@ -118,6 +124,8 @@ class Line:
             elif device is not None and device[1] == "cmd/result":
                 with self._lock:
                     self._results.append((device[0], decode_result(message.payload)))
+            elif device is not None and device[1] == "token":
+                self._tokens[device[0]] = decode_tokens(message.payload).tokens if message.payload else {}
             elif device is None:
                 self._ingest_online = bool(message.payload) and decode_notice(message.payload).online
             elif not message.payload:

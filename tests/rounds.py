@@ -44,6 +44,7 @@ class Neighbourhood:
         self.inventory = Inventory(compounds=compounds, sites={SITE: site}, devices={one.name: one for one in devices})
         self.now_ms, self.mono_s, self.believed = NINE_MS, 0.0, True
         self.said: dict[str, DeviceState] = {}
+        self.tokens: dict[str, str] = {}
         self.ledger = ledger or MemoryLedger(lambda: 0)
         self.rules = RuleSet(site=SITE, compounds=(*compounds,), quiet=NO_QUIET)
         self.ledger.adopt(self.rules, after=0, by="init", now_ms=self.now_ms)
@@ -56,7 +57,7 @@ class Neighbourhood:
 
     def lead(self) -> None:
         """Another process leads from now on, and knows what the ledger knows."""
-        heard = Heard(self.said.get, lambda: self.believed, lambda: 1.0)
+        heard = Heard(self.said.get, lambda: self.believed, lambda: 1.0, self.tokens.get)
         self.ground = Ground(lambda: self.inventory, heard)
         self.desk = Desk(self.ledger, self.ground, Names(), is_workday)
         self.arrivals = Arrivals(self.desk, self.ground)

@@ -49,14 +49,14 @@ def hears(broker: Broker, name: str, topic_filter: str, topics: list[str], mark:
 FOREIGN_TO_SAY = [
     f"{NEIGHBOUR}/telemetry",
     f"{ELSEWHERE}/status",
-    *(f"{ME}/{leaf}" for leaf in ("state", "session", "ack", "cmd", "turns", "telemetry/more")),
+    *(f"{ME}/{leaf}" for leaf in ("state", "session", "ack", "cmd", "turns", "token", "telemetry/more")),
     f"{ROOT}/service/ingest",
     f"{ROOT}/service/pile-1/telemetry",
     "other/topic",
 ]
 FOREIGN_TO_HEAR = [
     *(f"{NEIGHBOUR}/{leaf}" for leaf in ("ack", "cmd", "turns", "telemetry", "status", "state")),
-    *(f"{ME}/{leaf}" for leaf in ("telemetry", "status", "state", "session", "cmd/result")),
+    *(f"{ME}/{leaf}" for leaf in ("telemetry", "status", "state", "session", "cmd/result", "token")),
     f"{ELSEWHERE}/turns",
     f"{ROOT}/service/api",
 ]
@@ -140,20 +140,23 @@ def test_a_reader_hears_states_sessions_and_services_and_says_nothing(shared_bro
         for topic in hears(shared_broker, "board", f"{ROOT}/{readable}", said, f"{ROOT}/service/mark")
     ]
     assert heard == said[:3]
-    assert hears(shared_broker, "board", f"{ROOT}/+/+/telemetry", said, f"{ROOT}/service/mark") == []
+    for secret in ("telemetry", "token"):
+        assert (
+            hears(shared_broker, "board", f"{ROOT}/+/+/{secret}", [*said, f"{ME}/token"], f"{ROOT}/service/mark") == []
+        )
     assert comes_through(shared_broker, "board", [*said, f"{ME}/status"]) == []
 
 
 @pytest.mark.parametrize(
     ("service", "may"),
     [
-        ("ingest", ["ack", "state", "session", "status", "turns"]),
+        ("ingest", ["ack", "state", "session", "status", "turns", "token"]),
         ("api", ["cmd"]),
         ("scheduler", ["cmd", "turns"]),
     ],
 )
 def test_a_service_says_what_is_its_own_to_say(shared_broker: Broker, service: str, may: list[str]):
-    leaves = ["ack", "state", "session", "status", "turns", "telemetry", "cmd", "cmd/result"]
+    leaves = ["ack", "state", "session", "status", "turns", "token", "telemetry", "cmd", "cmd/result"]
     own = [f"{ROOT}/service/{service}"]
     others = [f"{ROOT}/service/{name}" for name in ("ingest", "api", "scheduler") if name != service]
     said = comes_through(shared_broker, f"service/{service}", [*(f"{ME}/{leaf}" for leaf in leaves), *own, *others])
@@ -165,7 +168,7 @@ def test_a_service_says_what_is_its_own_to_say(shared_broker: Broker, service: s
     [
         *(("ingest", leaf) for leaf in ("+/+/telemetry", "+/+/status", "+/+/cmd/result", "+/+/state", "+/+/turns")),
         *(("api", leaf) for leaf in ("+/+/state", "+/+/session", "+/+/cmd/result")),
-        *(("scheduler", leaf) for leaf in ("+/+/state", "+/+/session", "+/+/cmd/result", "+/+/turns")),
+        *(("scheduler", leaf) for leaf in ("+/+/state", "+/+/session", "+/+/cmd/result", "+/+/turns", "+/+/token")),
     ],
 )
 def test_a_service_hears_what_it_works_on(shared_broker: Broker, service: str, topic_filter: str):

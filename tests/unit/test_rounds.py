@@ -141,6 +141,17 @@ def test_a_car_beside_a_promise_is_its_own_when_somebody_checks_in_before_or_aft
     assert (street.turn(turn).state, street.turn(turn).place.connector) == ("active", ONE)
 
 
+@pytest.mark.parametrize("code", ["its own", "another"])
+def test_a_code_that_is_typed_at_the_pile_says_whose_car_it_is(code):
+    street = Neighbourhood(piles=1)
+    turn = promised(street)
+    street.later(15)
+    street.tokens[ONE] = street.turn(turn).code if code == "its own" else "another"
+    street.says(ONE, "preparing", kwh=0.0)
+    street.later(1)
+    assert street.turn(turn).state == ("active" if code == "its own" else "reserved")
+
+
 def test_a_check_in_long_before_a_car_came_says_nothing_of_it():
     street = Neighbourhood(piles=1)
     turn = promised(street)

@@ -7,7 +7,8 @@ import json
 from ingest.assets import ConnectorSpec, Device
 from ingest.draft import Drawn
 from ingest.facts import Batch
-from ingest.memory import DeviceMemory, DeviceRecord
+from ingest.memory import DeviceMemory, DeviceRecord, Latest
+from ingest.messages import Connector, ConnectorCondition
 from ingest.ranges import Ranges
 from ingest.spooling import Commit
 from ingest.telling import Teller
@@ -30,6 +31,11 @@ class Told:
         nothing = Commit(Batch(spool="", no=0), [], {}, [])
         acked = {(PILE.name, "b"): Ranges(acks)} if acks else {}
         self._teller.after(Drawn(nothing, acked, {PILE.name: urgent}, []))
+
+    def connector(self, state: ConnectorCondition, token: str | None = None) -> None:
+        """What its connector said last."""
+        said = Connector(v=1, boot="b", seq=1, ts="2026-11-22T04:05:06.250Z", connector=1, state=state, token=token)
+        self._memory.record.latest["connector/1"] = Latest("b", 1, 0, 0, said)
 
     def at(self, mono_s: float) -> int:
         """How many states were told by this turn."""
@@ -99,3 +105,20 @@ def test_acks_are_merged_within_a_tenth_of_a_second() -> None:
     assert told.acks == [[[1, 3]]]
     told.at(10.025)
     assert told.acks == [[[1, 3]], [[4, 6], [9, 9]]]
+
+
+def test_a_code_that_was_typed_is_told_before_the_state_and_taken_back_as_the_car_leaves() -> None:
+    told = Told()
+    told.connector("charging", token="482913")
+    told.commit()
+    told.at(10.0)
+    assert [leaf for leaf, _ in told.published] == ["token", "state"]
+    assert json.loads(told.published[0][1]) == {"v": 1, "tokens": {"1": "482913"}}
+    assert "482913" not in str(told.states)
+    told.commit()
+    told.at(12.0)
+    assert len(told.published) == 3, "the same code is not told again"
+    told.connector("available")
+    told.commit()
+    told.at(14.0)
+    assert told.published[3] == ("token", b"")
