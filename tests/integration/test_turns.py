@@ -72,9 +72,10 @@ def test_a_wish_is_offered_told_to_the_pile_and_stays_promised_over_a_kill(place
         device.subscribe(TURNS)
         says(device, boot, 0, "available", "available")
         with desk_of(place) as desk:
-            turn = desk.ask(wish(), now_ms()).id
+            later = replace(wish(), earliest_ms=now_ms() + BUCKET_MS)
+            turn = desk.ask(later, now_ms()).id
             offered = until(lambda: (t := desk.turn(turn)).state == "offered" and t)
-            assert 0 < offered.place.start_ms - now_ms() <= BUCKET_MS
+            assert 0 < offered.place.start_ms - now_ms() <= 2 * BUCKET_MS
             desk.accept(turn, now_ms())
 
             def told():
@@ -112,6 +113,22 @@ def test_a_car_that_comes_without_a_turn_is_seen_and_let_go(place):
         until(lambda: not ledger.turns(states=["active"]))
         assert ledger.turn(walk_in.id).state == "done"
         assert not ledger.imbalance()
+
+
+def test_a_code_that_is_typed_at_the_pile_begins_its_turn_and_is_told_to_nobody_else(place):
+    boot = secrets.token_hex(8)
+    with Server(place) as server, as_device(server) as device, desk_of(place) as desk:
+        device.subscribe("lunchong/v1/#")
+        says(device, boot, 0, "available", "available")
+        turn = desk.ask(wish(), now_ms()).id
+        offered = until(lambda: (t := desk.turn(turn)).state == "offered" and t)
+        first = bucket_at(now_ms())  # it begins in a few minutes, and nobody waits for that here
+        desk.ledger.commit([desk.change(offered, replace(offered, place=Place(ONE, first, (7_000,) * 8)))], now_ms())
+        desk.accept(turn, now_ms())
+        state = {"kind": "connector", "connector": 1, "state": "preparing", "token": offered.code}
+        device.publish(TELEMETRY, message(3, boot, **state))
+        until(lambda: desk.turn(turn).state == "active")
+        assert not [one for one in device.heard if one.topic.endswith("/token")]
 
 
 # --- two schedulers --------------------------------------------------------------------------------------------------
