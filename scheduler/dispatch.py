@@ -74,6 +74,8 @@ class Dispatch:
                 if site.id in given:
                     for connector in site.connectors:
                         at = connector.id
+                        if self._ground.plug(at).trouble in ("silent", "unknown"):
+                            continue
                         gate = Gate(
                             number=int(at.rpartition("/")[2]), holder=held.get(at), active=active.get(at),
                             plug=self._ground.plug(at), refused=at in refused, is_cut=site.id in cut,

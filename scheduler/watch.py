@@ -69,8 +69,11 @@ class Watch:
         self._elsewhere(turn, now_ms, CAUSES[seen], or_fail=begins_in_ms <= LAST_LOOK_MS)
 
     def _may_be_its_own(self, turn: Turn, now_ms: int) -> bool:
-        """Whether the car at its plug was said to be its own, or that is still being asked."""
-        return turn.checked_in_ms is not None or meanwhile.is_asked(turn, now_ms)
+        """Whether the car at its plug was just said to be its own, or that is still being asked. A check-in beside the
+        car of another turn says only that somebody waits there.
+        """
+        came_ms = turn.checked_in_ms
+        return meanwhile.is_asked(turn, now_ms) or (came_ms is not None and now_ms < came_ms + meanwhile.NEAR_MS)
 
     def _over(self, turn: Turn, now_ms: int) -> None:
         """A state has run out."""

@@ -141,6 +141,25 @@ def test_a_car_beside_a_promise_is_its_own_when_somebody_checks_in_before_or_aft
     assert (street.turn(turn).state, street.turn(turn).place.connector) == ("active", ONE)
 
 
+def test_who_checks_in_beside_the_car_of_another_turn_is_moved_all_the_same():
+    street = Neighbourhood(piles=2)
+    stays = promised(street, "h1", kwh=1.75)
+    was = street.turn(stays).place
+    street.later(15)
+    street.comes(stays)
+    waits = street.asks("h2", kwh=7.0)
+    place = replace(was, first=was.end, watts=(7_000,) * 4)
+    street.desk.plan(waits, place, street.now_ms)
+    street.desk.offer(waits, place, street.now_ms)
+    street.desk.accept(waits, street.now_ms)
+    street.later(14)
+    street.desk.check_in(waits, street.now_ms)
+    street.later(8)
+    moved = street.turn(waits)
+    assert (moved.state, moved.moved_from) == ("reserved", was.connector)
+    assert moved.place.connector != was.connector
+
+
 @pytest.mark.parametrize("code", ["its own", "another"])
 def test_a_code_that_is_typed_at_the_pile_says_whose_car_it_is(code):
     street = Neighbourhood(piles=1)
