@@ -35,10 +35,12 @@ def soon(turn: Turn, now_ms: int) -> Turn:
 
 
 def asked(turn: Turn, now_ms: int) -> Turn:
-    """A car is at its plug, and nothing says whose: its household is asked. Raises NotNow."""
+    """A car is at its plug, and nothing says whose: its household is asked. What it said of an earlier one is over.
+    Raises NotNow.
+    """
     if turn.state not in ("offered", "reserved"):
         raise NotNow(turn, "plug_in")
-    return replace(turn, asked_ms=now_ms)
+    return replace(turn, asked_ms=now_ms, checked_in_ms=None)
 
 
 def is_asked(turn: Turn, now_ms: int) -> bool:

@@ -141,25 +141,6 @@ def test_a_car_beside_a_promise_is_its_own_when_somebody_checks_in_before_or_aft
     assert (street.turn(turn).state, street.turn(turn).place.connector) == ("active", ONE)
 
 
-def test_who_checks_in_beside_the_car_of_another_turn_is_moved_all_the_same():
-    street = Neighbourhood(piles=2)
-    stays = promised(street, "h1", kwh=1.75)
-    was = street.turn(stays).place
-    street.later(15)
-    street.comes(stays)
-    waits = street.asks("h2", kwh=7.0)
-    place = replace(was, first=was.end, watts=(7_000,) * 4)
-    street.desk.plan(waits, place, street.now_ms)
-    street.desk.offer(waits, place, street.now_ms)
-    street.desk.accept(waits, street.now_ms)
-    street.later(14)
-    street.desk.check_in(waits, street.now_ms)
-    street.later(8)
-    moved = street.turn(waits)
-    assert (moved.state, moved.moved_from) == ("reserved", was.connector)
-    assert moved.place.connector != was.connector
-
-
 @pytest.mark.parametrize("code", ["its own", "another"])
 def test_a_code_that_is_typed_at_the_pile_says_whose_car_it_is(code):
     street = Neighbourhood(piles=1)
@@ -172,14 +153,19 @@ def test_a_code_that_is_typed_at_the_pile_says_whose_car_it_is(code):
 
 
 def test_a_check_in_long_before_a_car_came_says_nothing_of_it():
-    street = Neighbourhood(piles=1)
+    street = Neighbourhood(piles=2)
     turn = promised(street)
+    was = street.turn(turn).place.connector
     street.later(14)
     street.desk.check_in(turn, street.now_ms)
     street.later(7)
-    street.says(ONE, "preparing", kwh=0.0)
+    street.says(was, "preparing", kwh=0.0)
     street.later(1)
     assert (street.turn(turn).state, said_to(street, turn)[-1]) == ("reserved", "asked")
+    street.later(8)
+    assert street.turn(turn).place.connector == was
+    street.later(4)
+    assert street.turn(turn).moved_from == was
 
 
 def test_a_car_that_nobody_says_is_theirs_costs_the_promise_its_plug_and_not_the_promise():
