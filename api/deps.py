@@ -103,6 +103,13 @@ def client_address(request: Request, ctx: ApiContext) -> str:
     return next((hop for hop in reversed(chain) if not _trusted(hop, ctx.trusted_proxies)), peer)
 
 
+def is_https(request: Request, ctx: ApiContext) -> bool:
+    """Whether whoever asks did so by https: to us, or to a trusted proxy that says so."""
+    peer = request.client.host if request.client else "local"
+    said = request.headers.get("x-forwarded-proto", "") if _trusted(peer, ctx.trusted_proxies) else ""
+    return request.url.scheme == "https" or said == "https"
+
+
 def _trusted(address: str, proxies: Sequence[str]) -> bool:
     try:
         known = ip_address(address)

@@ -9,7 +9,7 @@ import bcrypt
 from fastapi import APIRouter, Cookie, Request, Response
 
 from api.callers import COOKIE, Asker, Given, Staff, asked_of_ledger
-from api.deps import Ctx, client_address
+from api.deps import Ctx, client_address, is_https
 from api.limiter import Limiter
 from api.problems import CrossSite, Forbidden, Invalid, NotReady, TooManyRequests, Unauthorized, WrongLogin, responses
 from api.schemas_me import AccountAnswer, AccountsAnswer, LoginAnswer, LoginWish
@@ -50,7 +50,7 @@ def log_in(request: Request, response: Response, ctx: Ctx, given: Given, wish: L
     response.headers["Cache-Control"] = "no-store"
     response.set_cookie(
         COOKIE, token, max_age=LASTS_MS // 1_000, path="/", httponly=True, samesite="strict",
-        secure=request.url.scheme == "https",
+        secure=is_https(request, ctx),
     )  # fmt: skip
     return LoginAnswer(token=token, expires_at=rfc3339(until_ms), role=account.role)
 

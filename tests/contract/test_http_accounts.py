@@ -135,6 +135,15 @@ def test_a_browser_has_a_cookie_that_no_script_reads_and_no_other_site_uses(door
     assert door.says(None, "GET", "/me").status_code == 401
 
 
+@pytest.mark.parametrize(("proxies", "is_secure"), [(("10.0.0.1",), True), ((), False)])
+def test_behind_a_trusted_proxy_with_tls_the_cookie_is_for_tls_alone(door, tmp_path, idle_store, proxies, is_secure):
+    turns = door.client.app.state.ctx.turns
+    with door.street.client(tmp_path, store=idle_store, turns=turns, trusted_proxies=proxies) as client:
+        said = {"name": "wang", "password": PASSWORD}
+        answer = client.post("/api/v1/login", json=said, headers={"x-forwarded-proto": "https"})
+    assert ("; secure" in answer.headers["set-cookie"].lower()) == is_secure
+
+
 def test_another_password_ends_every_login(door):
     wrong = door.says("wang", "PATCH", "/me", json={"password": "battery staple", "current_password": "no"})
     assert wrong.json()["type"] == "/problems/wrong-login"
