@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from api.schemas import Text
-from api.schemas_turns import Cost, ReasonAnswer, StartAnswer, TurnAnswer
+from api.schemas_turns import Cost, ReasonAnswer, ReviewAnswer, StartAnswer, TurnAnswer
 from ingest.clock import rfc3339
-from scheduler.accounts import Accounts
+from scheduler.accounts import Accounts, Review
 from scheduler.desk import Desk
 from scheduler.explain import Decision, explain, refused
 from scheduler.sentences import Sentence
@@ -76,3 +76,10 @@ class Turns:
             service=round(service, 2),
             currency="CNY",
         )
+
+
+def reviewed(one: Review) -> ReviewAnswer:
+    answered_at = None if one.answered_ms is None else rfc3339(one.answered_ms)
+    return ReviewAnswer(
+        id=one.id, turn=one.turn, note=one.note, at=rfc3339(one.at_ms), answer=one.answer, answered_at=answered_at
+    )

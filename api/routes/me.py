@@ -44,8 +44,8 @@ from api.schemas_me import (
     WatchesAnswer,
     WatchWish,
 )
-from api.schemas_turns import ID, HouseholdAnswer, ReviewAnswer
-from api.turns import Turns
+from api.schemas_turns import ID, HouseholdAnswer
+from api.turns import Turns, reviewed
 from ingest.clock import rfc3339
 from scheduler import turns
 from scheduler.accounts import Account, Told, Vehicle, Watched, password_mistake
@@ -167,13 +167,7 @@ def export(given: Given, who: Asker, home: OfHousehold) -> Export:
             ],
             no_shows=[rfc3339(one.at_ms) for one in ledger.no_shows([of], 0)],
             notices=_notices(given, of, 1_000_000),
-            reviews=[
-                ReviewAnswer(
-                    id=one.id, turn=one.turn, note=one.note, at=rfc3339(one.at_ms), answer=one.answer,
-                    answered_at=None if one.answered_ms is None else rfc3339(one.answered_ms),
-                )
-                for one in given.accounts.reviews(household=of)
-            ],
+            reviews=[reviewed(one) for one in given.accounts.reviews(household=of)],
             watches=_watches(given, of),
         )  # fmt: skip
 

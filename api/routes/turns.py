@@ -42,9 +42,8 @@ from api.schemas_turns import (
     TurnsAnswer,
     TurnWish,
 )
-from api.turns import Turns
+from api.turns import Turns, reviewed
 from api.wishes import NotAsked, wished
-from ingest.clock import rfc3339
 from scheduler import desk as of_desk
 from scheduler import turns
 from scheduler.accounts import Review
@@ -193,7 +192,7 @@ def review(ctx: Ctx, given: Given, who: Asker, turn: Name, wish: ReviewWish) -> 
         raise UnknownTurn(f"Turn {turn} is nobody's.")
     kept = Review(id=token_hex(8), turn=turn, household=found.household, note=wish.note, at_ms=ctx.service_ms())
     asked_of_ledger(lambda: given.accounts.review(kept))
-    return _reviewed(kept)
+    return reviewed(kept)
 
 
 @router.get("/reviews", responses=responses(*NEEDS, Invalid))
@@ -201,7 +200,7 @@ def reviews(given: Given, who: Asker, unanswered: bool = False) -> ReviewsAnswer
     """Staff see all of them, residents those of their household; in order of time."""
     whose = None if who.is_staff else who.household or ""
     found = asked_of_ledger(lambda: given.accounts.reviews(household=whose, unanswered=unanswered))
-    return ReviewsAnswer(items=[_reviewed(one) for one in found[-MOST:]])
+    return ReviewsAnswer(items=[reviewed(one) for one in found[-MOST:]])
 
 
 @router.post("/reviews/{review}/answer", responses=responses(*NEEDS, Forbidden, UnknownReview, Invalid))
@@ -219,7 +218,7 @@ def answer_review(ctx: Ctx, given: Given, who: Staff, review: Name, reply: Revie
         given.accounts.review(kept)
         return kept
 
-    return _reviewed(asked_of_ledger(answered))
+    return reviewed(asked_of_ledger(answered))
 
 
 @router.get("/cuts", responses=responses(*NEEDS, Forbidden))
@@ -235,13 +234,6 @@ def reset(given: Given, who: Staff, site: Name) -> None:
     if not asked_of_ledger(lambda: given.desk.ledger.reset(site)):
         raise UnknownSite(f"Site {site} is not cut off.")
     log.warning("%s says that %s is safe again", who.name, site)
-
-
-def _reviewed(one: Review) -> ReviewAnswer:
-    answered_at = None if one.answered_ms is None else rfc3339(one.answered_ms)
-    return ReviewAnswer(
-        id=one.id, turn=one.turn, note=one.note, at=rfc3339(one.at_ms), answer=one.answer, answered_at=answered_at
-    )
 
 
 def _whom(who: Caller, wish: TurnWish) -> str:
