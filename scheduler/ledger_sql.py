@@ -220,11 +220,11 @@ class SqlLedger:
 
     def _turns(self, asked: Select[Any]) -> list[Turn]:
         """Those that were read before and stand at the same `rev` are not read again."""
-        which = asked.with_only_columns(turn.c.id, turn.c.rev)
+        which, before = asked.with_only_columns(turn.c.id, turn.c.rev), self._read_before
 
         def read(connection: Connection) -> list[Turn]:
             there = [(row[0], row[1]) for row in connection.execute(which)]
-            known = {at: self._read_before[at] for at in there if at in self._read_before}
+            known = {at: before[at] for at in there if at in before}
             unread = [turn_id for turn_id, rev in there if (turn_id, rev) not in known]
             if len(unread) > MOST_BY_NAME:
                 return [turn_of(row) for row in connection.execute(asked).mappings()]
