@@ -42,8 +42,10 @@ class Asker:
         """The turn that each key made, as it was answered."""
         self.answered_s = 0.0
 
-    def register(self) -> None:
-        self._send("PUT", f"/households/{self._name}", {"compound": "elsewhere", "dwelling": self._name})
+    def register(self, ending: threading.Event) -> None:
+        """Again where the ledger went away before that was kept: who is not registered is never answered."""
+        home = {"compound": "elsewhere", "dwelling": self._name}
+        self._until_kept(lambda: self._send("PUT", f"/households/{self._name}", home), ending)
 
     def turn(self, ending: threading.Event) -> None:
         """Ask once, and give up what was kept."""
@@ -118,7 +120,7 @@ def _ask_while_away(
     ending = threading.Event()
 
     def live(asker: Asker) -> None:
-        asker.register()
+        asker.register(ending)
         while not ending.is_set():
             asker.turn(ending)
 
