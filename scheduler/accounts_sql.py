@@ -13,9 +13,11 @@ from sqlalchemy.exc import IntegrityError
 from ingest.assets import ConnectorType
 from scheduler.accounts import Account, AccountTaken, Login, Review, Told, Vehicle, Watched
 from scheduler.accounts_tables import account, login, review, vehicle, watch
-from scheduler.ledger_inserts import add_missing, insert_into
+from scheduler.ledger import Outgoing
+from scheduler.ledger_inserts import insert_into
 from scheduler.ledger_tables import audit, delivery, household, household_use, outgoing, request_key, turn
 from scheduler.ledger_transactions import Transactions
+from scheduler.ledger_writes import send_out
 
 GONE = "gone-"
 """Before what stands in place of a household that is no more."""
@@ -102,15 +104,12 @@ class SqlAccounts:
         return bool(self._db.write(lambda connection: connection.execute(_no_watch(name)).rowcount))
 
     def tell_free(self, watched: Watched, connector: str, now_ms: int) -> None:
-        body = {"what": "free", "said": {"place": connector}}
-        notice = {
-            "id": f"{watched.id}:free", "kind": "notice", "to": watched.household, "turn": None,
-            "body": json.encode(body).decode(), "state": "pending", "epoch": 0, "at_ms": now_ms,
-        }  # fmt: skip
+        body = json.encode({"what": "free", "said": {"place": connector}}).decode()
+        notice = Outgoing(id=f"{watched.id}:free", kind="notice", to=watched.household, body=body)
 
         def tell(connection: Connection) -> None:
             if connection.execute(_no_watch(watched.id)).rowcount:
-                add_missing(connection, outgoing, [notice], by="id")
+                send_out(connection, [notice], now_ms)
 
         self._db.write(tell)
 

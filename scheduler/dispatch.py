@@ -66,7 +66,7 @@ class Dispatch:
         self._orders.lead(epoch)
         found: list[tuple[str, str]] = []
         if self._ground.believed:
-            moment = Moment(epoch, now_ms, mono_s, max(TTL_S, LEAST_TTL_WALL_S * self._speed()))
+            moment = Moment(epoch, now_ms, mono_s, self._lasts_s(TTL_S))
             active = {turn.place.connector: turn for turn in self._desk.ledger.turns(states=["active"]) if turn.place}
             held = holders(self._desk.ledger.turns(states=["reserved"]), now_ms)
             refused, given, cut = set(self._refused()), self._desk.ledger.versions(), self._desk.ledger.cuts()
@@ -113,8 +113,12 @@ class Dispatch:
         for one in drafts:
             at = moment
             if isinstance(one.draft, Reserve):
-                at = moment._replace(ttl_s=max(RESERVE_TTL_S, LEAST_TTL_WALL_S * self._speed()))
+                at = moment._replace(ttl_s=self._lasts_s(RESERVE_TTL_S))
             self._orders.want(connector, one.draft, at, lost=one.lost)
+
+    def _lasts_s(self, ttl_s: float) -> float:
+        """In service time, and where that runs fast no shorter than a pile needs to be told again."""
+        return max(ttl_s, LEAST_TTL_WALL_S * self._speed())
 
     def _is_shown(self, connector: str) -> bool:
         """Whether its display still shows what we had it show."""
@@ -144,8 +148,8 @@ class Dispatch:
         plug, told = self._ground.plug(connector.id), self._orders.said(connector.id, SetLimit)
         heard = plug.trouble in (None, "broken")
         may_w, takes_w = self._most_w(connector, told, now_ms, heard), 0
-        if told is not None and told.holds_until_ms is not None and now_ms >= told.holds_until_ms:
-            takes_w = connector.fallback_w  # it hears nothing any more
+        if told is not None and told.is_over(now_ms):
+            takes_w = connector.fallback_w
         if _is_too_much(plug.power_w, may_w):  # it began anew, or does not obey
             may_w = takes_w = plug.power_w
         promised_w = wants_w = 0
@@ -163,13 +167,11 @@ class Dispatch:
     def _most_w(self, connector: Connector, told: Said | None, now_ms: int, heard: bool) -> int:
         """What it may be drawing by what it was told."""
         if told is None:  # whoever led before may have told it anything, and that ends with its time
-            lasts_ms = max(TTL_S, LEAST_TTL_WALL_S * self._speed()) * 1_000
-            is_known = not heard and now_ms - self._led_ms >= lasts_ms
+            is_known = not heard and now_ms - self._led_ms >= self._lasts_s(TTL_S) * 1_000
             return connector.fallback_w if is_known else connector.max_w
         watts = _watts(told.draft)
         may_w = watts if told.accepted else max(watts, self._may_w.get(connector.id, connector.max_w))
-        is_over = told.holds_until_ms is not None and now_ms >= told.holds_until_ms
-        return max(may_w, connector.fallback_w) if is_over or not heard else may_w
+        return max(may_w, connector.fallback_w) if told.is_over(now_ms) or not heard else may_w
 
     def _disobeys(self, connector: str, mono_s: float) -> bool:
         told = self._orders.said(connector, SetLimit)

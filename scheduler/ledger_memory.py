@@ -195,7 +195,8 @@ class MemoryLedger:
         found = [NoShow(one.household or "", one.ended_ms or 0) for one in missed if one.household in households]
         return sorted((one for one in found if one.at_ms >= since_ms), key=lambda one: (one.at_ms, one.household))
 
-    def cut(self, site: str, why: str, now_ms: int, outgoing: Collection[Outgoing] = ()) -> None:  # noqa: ARG002
+    def cut(self, site: str, why: str, now_ms: int, outgoing: Collection[Outgoing] = ()) -> None:
+        del now_ms  # what leaves is kept here without its time
         with self._lock:
             if site not in self._cuts:
                 self._cuts[site] = why

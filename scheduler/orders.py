@@ -64,6 +64,10 @@ class Said:
     def refused(self) -> bool:
         return self.was_refused if self.answer is None else not self.accepted
 
+    def is_over(self, now_ms: int) -> bool:
+        """Whether the last one that it accepted holds no longer: it hears nothing any more."""
+        return self.holds_until_ms is not None and now_ms >= self.holds_until_ms
+
     @property
     def unanswered(self) -> bool:
         return self.answer is None and self.attempts > ATTEMPTS

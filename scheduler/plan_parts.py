@@ -14,9 +14,8 @@ from scheduler.plan_room import Room, Site, stretches
 def with_parts(problem: Problem, plan: Plan, least_wh: int) -> Plan:
     """The plan, and in what it leaves free a place for each other request that could have so much of its need there.
 
-    Of those that are flexible, by weight, the heaviest first; each is given as much as it can be, and of equal
-    places the earliest. None begins
-    in quiet hours. A request that has a part keeps the reason why it has not the whole.
+    Of those that are flexible, by weight, the heaviest first; each is given as much as it can be, and of equal places
+    the earliest. None begins in quiet hours. A request that has a part keeps the reason why it has not the whole.
     """
     without = [one for one in problem.requests if one.flexible and one.id not in plan.places]
     if not without:
@@ -53,7 +52,7 @@ def _parts(room: Room, request: Request) -> Iterator[Place]:
     seen: set[int] = set()
     for plugs in site.fitting[request.id]:
         most, least = full_w(request, plugs[0]), min(plugs[0].min_w, full_w(request, plugs[0]))
-        can_w = [min(most, left) if left >= max(least, 1) else 0 for left in room.left_w]
+        can_w = room.can_w(most, least)
         for plug in plugs:
             free = room.free[plug.id]
             if free in seen:

@@ -185,7 +185,7 @@ class Room:
                         break
                     starts &= starts - 1
 
-    def _can_w(self, most: int, least: int) -> list[int]:
+    def can_w(self, most: int, least: int) -> list[int]:
         """What a car that takes so much at most, and at least, can be given in each bucket."""
         if (most, least) not in self.can:
             self.can[most, least] = [_can(most, least, left) for left in self.left_w]
@@ -199,7 +199,7 @@ class Room:
         for plugs in site.fitting[request.id]:
             most = full_w(request, plugs[0])
             least = min(plugs[0].min_w, most)
-            can_w = self._can_w(most, least)
+            can_w = self.can_w(most, least)
             seen: set[int] = set()
             for plug in plugs:
                 free = self.free[plug.id]
