@@ -163,7 +163,7 @@ class TurnsSide:
     def _tell(self) -> None:
         held = self.ledger.turns(states=HOLDING)
         sites = self._ground.sites().values()
-        if self._leader.leads(self._clock.mono_s()):  # a round may have been stopped for long, and others told since
+        if self._leader.turn(self._clock.mono_s()):  # a round may have been stopped for long, and others told since
             self._line.tell(boards(sites, held, self._leader.epoch, self._clock.service_ms()))
 
     def _steer(self) -> None:

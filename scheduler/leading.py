@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from scheduler.ledger import Ledger, LedgerUnavailable
 
-LEASE_S = 6.0
-RENEW_EVERY_S = 2.0
-"""A leader that is gone is replaced within the lease and one renewal: 8 s, of the 10 allowed."""
+LEASE_S = 5.0
+RENEW_EVERY_S = 1.0
+"""A leader that is gone is replaced within the lease and one renewal: 6 s, of the 10 allowed."""
 MARGIN_S = 1.0
 """A leader stops this long before its lease ends: its own clock and the ledger's may not run alike."""
 

@@ -11,9 +11,10 @@ POSTGRESQL = {
     "connect_timeout": 5,
     "keepalives": 1, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3,
     "tcp_user_timeout": 15_000,
-    "options": "-c statement_timeout=15s -c lock_timeout=5s -c idle_in_transaction_session_timeout=60s",
+    "options": "-c statement_timeout=15s -c lock_timeout=5s -c idle_in_transaction_session_timeout=4s",
 }  # fmt: skip
-"""For what the address itself does not say: a server that is cut off, or a lock that is kept, holds nobody for ever."""
+"""For what the address itself does not say: a server that is cut off, or a lock that is kept, holds nobody for ever.
+A process that is stopped in the middle of a transaction keeps its locks for less than the lease of who leads."""
 SQLITE_WAITS_S = 10.0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from pathlib import Path
 
 from alembic import command
@@ -18,6 +19,9 @@ NEWEST = "head"
 NOTHING = "base"
 ONE_AT_A_TIME = 0x6C756E63
 """A number of our own, by which processes that migrate one database wait for each other."""
+
+_ONE_IN_THIS_PROCESS = threading.Lock()
+"""Alembic keeps what it works on in its modules: two threads at once would make their tables in one another's ledger."""
 
 
 class LedgerTooNew(Exception):
@@ -42,7 +46,7 @@ def migrate(engine: Engine, to: str = NEWEST) -> None:
     logging.getLogger("alembic").setLevel(logging.WARNING)  # at each start it tells what it is going to assume
     config = Config()
     config.set_main_option("script_location", str(STEPS))
-    with engine.begin() as connection:
+    with _ONE_IN_THIS_PROCESS, engine.begin() as connection:
         if engine.dialect.name == "postgresql":  # SQLite's transactions that write take its one lock as they begin
             for wait in ("statement_timeout", "lock_timeout"):
                 connection.execute(text(f"SET LOCAL {wait} = 0"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from sqlalchemy import event, text
-from sqlalchemy.exc import DataError
+from sqlalchemy.exc import DataError, DBAPIError
 
 from scheduler import turns
 from scheduler.ledger import Change, LedgerUnavailable, Taken
@@ -69,6 +69,18 @@ def test_a_lock_that_is_kept_holds_nobody_for_ever(postgres_url):
     for one in (ledger, quick):
         one.close()
     holds.dispose()
+
+
+def test_who_stops_in_the_middle_of_a_transaction_keeps_nothing_from_the_others_for_long(postgres_url):
+    ledger = opened(postgres_url)
+    asked = ask(ledger)
+    stopped = engine_of(postgres_url)
+    with pytest.raises(DBAPIError), stopped.begin() as connection:
+        connection.execute(text("SELECT id FROM turn FOR UPDATE"))
+        assert step(ledger, asked, turns.cancelled(asked, NINE_MS)).state == "cancelled"
+        connection.execute(text("SELECT 1"))  # it goes on, and finds that nothing of its own is kept
+    ledger.close()
+    stopped.dispose()
 
 
 def test_no_connection_waits_for_ever_unless_its_address_says_so(postgres_url):

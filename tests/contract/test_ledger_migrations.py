@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from sqlalchemy import inspect, text
 
 from scheduler.ledger_engine import engine_of
-from scheduler.ledger_migrations import NOTHING, ONE_AT_A_TIME, LedgerTooNew, migrate, version_of
+from scheduler.ledger_migrations import NOTHING, ONE_AT_A_TIME, LedgerTooNew, migrate, newest, version_of
 from scheduler.ledger_sql import SqlLedger
 from scheduler.ledger_tables import metadata
 from tests.brokers import until
@@ -95,4 +95,14 @@ def test_two_processes_that_find_a_ledger_empty_make_its_tables_once(postgres_ur
         made.result(30)
     assert version_of(waits) is not None
     for engine in (held, waits):
+        engine.dispose()
+
+
+def test_threads_that_make_tables_at_once_each_make_those_of_their_own_ledger(tmp_path):
+    engines = [engine_of(f"sqlite:///{tmp_path / str(number)}") for number in range(8)]
+    with ThreadPoolExecutor(len(engines)) as pool:
+        list(pool.map(migrate, engines))
+    assert {version_of(engine) for engine in engines} == {newest()}
+    assert len({tuple(inspect(engine).get_table_names()) for engine in engines}) == 1
+    for engine in engines:
         engine.dispose()

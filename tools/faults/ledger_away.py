@@ -21,7 +21,7 @@ from scheduler.ledger import Ledger
 from tests.postgres import Postgres
 from tests.processes import Server
 from tests.talking import a_place
-from tools.faults.outcome import Asked, Outcome, until
+from tools.faults.outcome import Asked, NotInTime, Outcome, until
 
 AWAY_S, AWAY_SHORT_S = 60.0, 4.0
 BEFORE_S, AFTER_S = 3.0, 3.0
@@ -132,9 +132,12 @@ def _ask_while_away(
     time.sleep(asked.pick(AWAY_S, AWAY_SHORT_S))
     postgres.start()
     back_s, before = time.monotonic(), told["answered"]
-    until(lambda: told["answered"] > before, 60.0, "a request is answered again")
-    outcome.recovered(time.monotonic() - back_s, RECOVERED_WITHIN_S)
-    time.sleep(AFTER_S)
+    try:
+        until(lambda: told["answered"] > before, 60.0, "a request is answered again")
+        outcome.recovered(time.monotonic() - back_s, RECOVERED_WITHIN_S)
+        time.sleep(AFTER_S)
+    except NotInTime as late:
+        outcome.must(False, f"{late}, but {dict(told)}")
     ending.set()
     for thread in threads:
         thread.join(ANSWERED_WITHIN_S)
