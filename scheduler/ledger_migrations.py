@@ -21,7 +21,7 @@ ONE_AT_A_TIME = 0x6C756E63
 """A number of our own, by which processes that migrate one database wait for each other."""
 
 _ONE_IN_THIS_PROCESS = threading.Lock()
-"""Alembic keeps what it works on in its modules: two threads at once would make their tables in one another's ledger."""
+"""Alembic keeps what it works on in its modules: two threads at once would make tables in one another's ledger."""
 
 
 class LedgerTooNew(Exception):
