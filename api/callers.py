@@ -47,13 +47,15 @@ def asked_of_ledger(what: Callable[[], T]) -> T:
     try:
         return what()
     except LedgerUnavailable as away:
-        raise NotReady("The ledger of turns is away.", headers={"Retry-After": str(RETRY_S)}) from away
+        raise _away() from away
 
 
 def given(ctx: Ctx) -> Turns:
     if ctx.turns is None:
-        raise NotReady("This process gives no turns: ask the one that `lunchong serve` started.")
-    return ctx.turns
+        raise NotReady("Nobody gives turns here: the time that is served here is not now.")
+    if (turns := ctx.turns()) is None:
+        raise _away()
+    return turns
 
 
 def caller(
@@ -67,11 +69,11 @@ def caller(
     if said is not None and compare_digest(said.credentials.encode(), ctx.admin_token.encode()):
         return Caller("staff", "admin", has_account=False)
     token = said.credentials if said is not None else request.cookies.get(COOKIE)
-    turns = ctx.turns
-    if token is None or turns is None:
+    if token is None or ctx.turns is None:
         raise Unauthorized(headers={"WWW-Authenticate": "Bearer"})
     if said is None and request.method not in SAFE and not _is_same_origin(request):
         raise CrossSite
+    turns = given(ctx)
     account = asked_of_ledger(lambda: turns.accounts.logged_in(token_hash(token), ctx.wall_ms()))
     if account is None:
         raise Unauthorized(headers={"WWW-Authenticate": "Bearer"})
@@ -109,6 +111,10 @@ def member(who: Asker) -> Member:
 Given = Annotated[Turns, Depends(given)]
 Staff = Annotated[Caller, Depends(staff)]
 OfHousehold = Annotated[Member, Depends(member)]
+
+
+def _away() -> NotReady:
+    return NotReady("The ledger of turns is away.", headers={"Retry-After": str(RETRY_S)})
 
 
 def _is_same_origin(request: Request) -> bool:

@@ -21,7 +21,7 @@ class ApiContext:
     """Clocks are functions: `service_ms` and `wall_ms` in milliseconds since 1970, `mono_s` for technical time-outs.
 
     `ingest` is None where nothing tells of it, `commands` where nothing may be sent to devices, `turns` where
-    none are given.
+    none are given; that it answers None is that the ledger was not there yet.
     `trusted_proxies` are addresses or networks whose X-Forwarded-For is believed.
     """
 
@@ -36,7 +36,7 @@ class ApiContext:
     speed: Callable[[], float] = lambda: 1.0
     ingest: IngestView | None = None
     commands: Commands | None = None
-    turns: Turns | None = None
+    turns: Callable[[], Turns | None] | None = None
     trusted_proxies: Sequence[str] = ()
     zone: tzinfo = SHANGHAI
     version: str = "0"

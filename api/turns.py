@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from api.schemas import Text
@@ -18,17 +18,26 @@ from scheduler.turns import Turn
 
 @dataclass(frozen=True)
 class Turns:
-    """Where turns are asked for, and accounts are kept. `decision` is why one that waits stands where it does, where
-    this process knows it.
-    """
+    """Where turns are asked for, and accounts are kept."""
 
     desk: Desk
     accounts: Accounts
-    decision: Callable[[Turn], Decision | None]
     timezone: str
 
     def answer(self, turn: Turn) -> TurnAnswer:
-        place, decision = turn.place, self.decision(turn)
+        [answer] = self.answers([turn])
+        return answer
+
+    def answers(self, shown: Sequence[Turn]) -> list[TurnAnswer]:
+        decided = self.desk.ledger.decisions([turn.id for turn in shown])
+        return [self._answer(turn, decided.get(turn.id)) for turn in shown]
+
+    def reasons(self, turn: Turn) -> list[ReasonAnswer]:
+        """Why it stands where it does, or which rule refused it."""
+        return self._reasons(turn, self.desk.ledger.decisions([turn.id]).get(turn.id))
+
+    def _answer(self, turn: Turn, decision: Decision | None) -> TurnAnswer:
+        place = turn.place
         start = rfc3339(place.start_ms) if place else None
         said_ms = decision.p90_ms if decision is not None and turn.state in ("requested", "queued") else None
         latest = start if said_ms is None else rfc3339(said_ms)
@@ -52,13 +61,11 @@ class Turns:
             delayed=turn.delayed_ms is not None,
             moved=turn.moved_from is not None,
             rank=decision.rank if decision and turn.state in ("requested", "queued", "offered") else None,
-            reasons=self.reasons(turn),
+            reasons=self._reasons(turn, decision),
         )
 
-    def reasons(self, turn: Turn) -> list[ReasonAnswer]:
-        """Why it stands where it does, or which rule refused it."""
+    def _reasons(self, turn: Turn, decision: Decision | None) -> list[ReasonAnswer]:
         refusal = self.desk.refusal(turn)
-        decision = self.decision(turn)
         said = [refused(refusal)] if refusal else explain(turn, decision) if decision else []
         return [ReasonAnswer(code=one.code, text=self.text(one)) for one in said]
 

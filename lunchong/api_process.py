@@ -19,6 +19,7 @@ from lunchong.remote_ingest import RemoteIngest
 from lunchong.settings import Settings, apart
 from lunchong.stores import check_store, open_store
 from lunchong.timing import KEEP_EVERY_S, FollowedClock
+from lunchong.turns_apart import TurnsApart
 from lunchong.web import Web
 
 
@@ -45,7 +46,9 @@ class ApiProcess(Process):
         ending.callback(store.close)
         feed = http.hear(settings.mqtt_url, key, {"ca_file": settings.mqtt_tls_cert}, self._notice)
         jobs.every(NOTICE_EVERY_S, feed.tell)
-        app = http.application(store=store, clock=self._clock, ingest=RemoteIngest(self.folder.path))
+        turns = TurnsApart(settings, self.in_use, ending, jobs)
+        ingest = RemoteIngest(self.folder.path)
+        app = http.application(store=store, clock=self._clock, ingest=ingest, turns=lambda: turns.given)
         web = Web([(app, http.line)], self._http_ended.set)
         ending.callback(web.stop)
         ending.callback(app.state.live.close)

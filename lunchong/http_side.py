@@ -58,7 +58,12 @@ class HttpSide:
         return self._feed
 
     def application(
-        self, *, store: TelemetryStore, clock: LiveClock, ingest: IngestView, turns: Turns | None = None
+        self,
+        *,
+        store: TelemetryStore,
+        clock: LiveClock,
+        ingest: IngestView,
+        turns: Callable[[], Turns | None] | None = None,
     ) -> FastAPI:
         from api.app import ApiContext, create_app  # a second of imports, in which devices are acknowledged already
 

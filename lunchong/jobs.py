@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 from apscheduler.schedulers.background import BackgroundScheduler
 
@@ -19,8 +20,8 @@ class Jobs:
         logging.getLogger("apscheduler").setLevel(logging.ERROR)
         self._scheduler = BackgroundScheduler(job_defaults={"coalesce": True, "misfire_grace_time": None})
 
-    def every(self, seconds: float, job: Callable[[], object]) -> None:
-        """Call `job` again and again. What it cannot do for now is said once, not each time."""
+    def every(self, seconds: float, job: Callable[[], object], *, at_once: bool = False) -> None:
+        """Call `job` again and again, first after that time. What it cannot do for now is said once, not each time."""
         said = ""
 
         def tried() -> None:
@@ -33,7 +34,8 @@ class Jobs:
                     said = str(error)
                     log.warning("%s", said)
 
-        self._scheduler.add_job(tried, "interval", seconds=seconds, max_instances=1)
+        first = {"next_run_time": datetime.now(UTC)} if at_once else {}
+        self._scheduler.add_job(tried, "interval", seconds=seconds, max_instances=1, **first)
 
     def start(self) -> None:
         self._scheduler.start()

@@ -44,7 +44,7 @@ class Installation(Process):
         self.broker = facts.gate.broker
         http.hear(facts.gate.url, facts.gate.keys["api"], facts.gate.trust())
         self.turns = self._start_turns(ending, jobs)
-        given = self.turns.given() if self.turns else None
+        given = self.turns.given if self.turns else None
         app = http.application(store=facts.store, clock=facts.clock, ingest=facts.worker, turns=given)
         ending.callback(self.folder.forget, SOCKET)
         office = (office_app(facts.desk), bound_socket(self.folder.path))

@@ -102,6 +102,7 @@ class TurnsSide:
         heard = Heard(self._line.state, self._line.believed, lambda: self._clock.speed, self._line.token)
         self._ground = Ground(lambda: self._in_use.inventory, heard)
         self.desk = Desk(self.ledger, self._ground, Drawn(), is_workday)
+        self._given = Turns(self.desk, self.ledger.accounts, self._timezone)
         self.planning = Planning(self.desk, self._ground, self._solve, is_workday, TURNOVER)
         arrivals = Arrivals(self.desk, self._ground)
         self._rounds = Rounds(
@@ -140,7 +141,7 @@ class TurnsSide:
 
     def given(self) -> Turns:
         """For whoever shows turns, and takes wishes."""
-        return Turns(self.desk, self.ledger.accounts, self.planning.decision, self._timezone)
+        return self._given
 
     def _round(self) -> None:
         try:

@@ -22,12 +22,14 @@ FORWARD: dict[BoundBy, tuple[str, ...]] = {
     "time": ("leave_later", "less_energy"),
 }
 """What would bring a turn forward, by what bound it."""
+WAITS = frozenset({"requested", "queued", "offered"})
 
 
 class Decision(Struct, frozen=True, kw_only=True):
     """Why a plan placed a turn as it did. `standing_min` is below 0 where the household had less than the average.
 
-    `rank` counts from 1, of `of` that wait at the site. `p50_ms` and `p90_ms` are when it is likely to start.
+    `rank` counts from 1, of `of` that wait at the site. `p50_ms` and `p90_ms` are when it is likely to start. The
+    site was planned at `at_ms`, under version `rules` of its rules.
     """
 
     rank: int
@@ -43,6 +45,8 @@ class Decision(Struct, frozen=True, kw_only=True):
     bound_by: BoundBy | None = None
     p50_ms: int | None = None
     p90_ms: int | None = None
+    at_ms: int = 0
+    rules: int | None = None
 
 
 def refused(refusal: Refusal) -> Sentence:
@@ -51,8 +55,10 @@ def refused(refusal: Refusal) -> Sentence:
 
 
 def explain(turn: Turn, decision: Decision) -> list[Sentence]:
-    """Why you, why then, how many are ahead (not who), and what would bring it forward."""
-    return [*_why_you(decision), *_why_then(turn, decision), *_forward(turn, decision)]
+    """Why you, why then, and for one that waits how many are ahead (not who), and what would bring it forward."""
+    if turn.state not in WAITS:
+        return [*_why_you(decision), *_why_then(turn, decision)]
+    return [*_why_you(decision), *_ahead(decision), *_why_then(turn, decision), *_forward(turn, decision)]
 
 
 def standing_sentence(standing_min: float, rank: int, of: int) -> Sentence:
@@ -76,9 +82,13 @@ def _why_you(decision: Decision) -> list[Sentence]:
         said += [Sentence(name, {"minutes": minutes})] if minutes else []
     if decision.no_shows:
         said.insert(1 + decision.made_good, Sentence("no_shows_counted", {"times": decision.no_shows}))
+    return said
+
+
+def _ahead(decision: Decision) -> list[Sentence]:
     ahead = decision.rank - 1
     code = "ahead_none" if not ahead else "ahead_one" if ahead == 1 else "ahead"
-    return [*said, Sentence(code, {"n": ahead} if ahead > 1 else {})]
+    return [Sentence(code, {"n": ahead} if ahead > 1 else {})]
 
 
 def _why_then(turn: Turn, decision: Decision) -> list[Sentence]:
@@ -87,7 +97,7 @@ def _why_then(turn: Turn, decision: Decision) -> list[Sentence]:
         said.append(Sentence("starts_at", {"start_ms": turn.place.start_ms, "end_ms": turn.place.end_ms}))
     elif decision.p50_ms is not None and decision.p90_ms is not None:
         said.append(Sentence("starts", {"p50_ms": decision.p50_ms, "p90_ms": decision.p90_ms}))
-    if turn.place is not None and len(set(turn.place.watts)) > 1:
+    if turn.place is not None and len(set(turn.place.watts[turn.place.watts[0] == 0 :])) > 1:  # from now on it has 0 W
         said.append(Sentence("power_shared", {"end_ms": turn.place.end_ms}))
     return said
 

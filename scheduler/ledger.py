@@ -10,11 +10,12 @@ Each method is one transaction: all of it happened, or none. Whatever states a t
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Literal, Protocol
 
 from msgspec import Struct
 
+from scheduler.explain import Decision
 from scheduler.rules import RuleSet
 from scheduler.standing import Delivery, NoShow
 from scheduler.turns import State, Turn
@@ -250,6 +251,12 @@ class Ledger(Protocol):
 
     def no_shows(self, households: Collection[str], since_ms: int) -> list[NoShow]:
         """In order of time."""
+
+    def decide(self, decisions: Mapping[str, Decision]) -> None:
+        """Keep why each turn, by its id, was placed as it was; the last decision of each stays."""
+
+    def decisions(self, turn_ids: Collection[str]) -> dict[str, Decision]:
+        """Of those turns the ones of which anything was decided."""
 
     def cut(self, site: str, why: str, now_ms: int, outgoing: Collection[Outgoing] = ()) -> None:
         """The site is cut off until it is reset, with what leaves because of that; nothing where it is already."""

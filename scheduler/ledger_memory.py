@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from msgspec.structs import replace
 
+from scheduler.explain import Decision
 from scheduler.ledger import (
     LIVE_TURNS,
     Adopted,
@@ -53,6 +54,7 @@ class MemoryLedger:
         self._households: dict[str, Household] = {}
         self._deliveries: list[Delivery] = []
         self._cuts: dict[str, str] = {}
+        self._decisions: dict[str, Decision] = {}
 
     def commit(self, changes: Sequence[Change], now_ms: int) -> list[Turn]:
         with self._lock:
@@ -194,6 +196,14 @@ class MemoryLedger:
         missed = self.turns(states=["no_show"])
         found = [NoShow(one.household or "", one.ended_ms or 0) for one in missed if one.household in households]
         return sorted((one for one in found if one.at_ms >= since_ms), key=lambda one: (one.at_ms, one.household))
+
+    def decide(self, decisions: Mapping[str, Decision]) -> None:
+        with self._lock:
+            self._decisions.update(decisions)
+
+    def decisions(self, turn_ids: Collection[str]) -> dict[str, Decision]:
+        with self._lock:
+            return {one: self._decisions[one] for one in turn_ids if one in self._decisions}
 
     def cut(self, site: str, why: str, now_ms: int, outgoing: Collection[Outgoing] = ()) -> None:
         del now_ms  # what leaves is kept here without its time

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from msgspec import json
 from msgspec.structs import asdict
 from sqlalchemy import Connection, RowMapping, and_, func, select
 
 from scheduler import ledger_tables as tables
+from scheduler.explain import Decision
 from scheduler.ledger import Adopted, DwellingTaken, Household, Superseded
 from scheduler.ledger_inserts import add_new, insert_into
 from scheduler.rules import RuleSet
 from scheduler.standing import Delivery, NoShow
+
+MOST_BY_NAME = 500
+"""Turns that one statement names."""
 
 
 def adopt(connection: Connection, rules: RuleSet, after: int, by: str, now_ms: int) -> Adopted:
@@ -82,6 +86,25 @@ def no_shows(connection: Connection, households: Collection[str], since_ms: int)
     asked = select(asks.household, asks.ended_ms).where(asks.state == "no_show", asks.household.in_(households))
     asked = asked.where(asks.ended_ms >= since_ms).order_by(asks.ended_ms, asks.household)
     return [NoShow(row.household, row.ended_ms) for row in connection.execute(asked)]
+
+
+def decide(connection: Connection, decisions: Mapping[str, Decision]) -> None:
+    if not decisions:
+        return
+    adding = insert_into(connection.dialect.name, tables.decision)
+    adding = adding.on_conflict_do_update(index_elements=["turn"], set_={"decision": adding.excluded.decision})
+    rows = [{"turn": turn, "decision": json.encode(decisions[turn]).decode()} for turn in sorted(decisions)]
+    connection.execute(adding, rows)
+
+
+def decisions(connection: Connection, turn_ids: Collection[str]) -> dict[str, Decision]:
+    found: dict[str, Decision] = {}
+    asked = list(turn_ids)
+    made = select(tables.decision.c.turn, tables.decision.c.decision)
+    for first in range(0, len(asked), MOST_BY_NAME):
+        named = made.where(tables.decision.c.turn.in_(asked[first : first + MOST_BY_NAME]))
+        found |= {row.turn: json.decode(row.decision, type=Decision) for row in connection.execute(named)}
+    return found
 
 
 def _adopted(row: RowMapping) -> Adopted:

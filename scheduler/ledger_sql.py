@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, TypeVar
 
 from sqlalchemy import (
@@ -23,6 +23,7 @@ from sqlalchemy.exc import IntegrityError
 
 from scheduler import ledger_records as records
 from scheduler.accounts_sql import SqlAccounts
+from scheduler.explain import Decision
 from scheduler.ledger import (
     Adopted,
     Change,
@@ -188,6 +189,12 @@ class SqlLedger:
 
     def no_shows(self, households: Collection[str], since_ms: int) -> list[NoShow]:
         return self._db.read(lambda connection: records.no_shows(connection, households, since_ms))
+
+    def decide(self, decisions: Mapping[str, Decision]) -> None:
+        self._db.write(lambda connection: records.decide(connection, decisions))
+
+    def decisions(self, turn_ids: Collection[str]) -> dict[str, Decision]:
+        return self._db.read(lambda connection: records.decisions(connection, turn_ids))
 
     def cut(self, site: str, why: str, now_ms: int, outgoing: Collection[Outgoing] = ()) -> None:
         self._db.write(lambda connection: cut_off(connection, site, why, now_ms, outgoing))

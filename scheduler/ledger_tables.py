@@ -202,6 +202,13 @@ lease = Table(
     Column("until_ms", BigInteger, nullable=False),
 )
 
+decision = Table(
+    "decision",
+    metadata,
+    Column("turn", String, ForeignKey("turn.id"), primary_key=True),
+    Column("decision", Text, nullable=False),  # JSON
+)
+
 cut = Table(
     "cut",
     metadata,

@@ -19,7 +19,7 @@ from scheduler.plan_evening import before_the_night
 from scheduler.plan_parts import with_parts
 from scheduler.quiet import QuietHours
 from scheduler.rules import GUESTS, IsWorkday, RuleSet, open_in, quota
-from scheduler.standing import WINDOW_MS, Standing, Waiting, in_order, occupied_min, standings
+from scheduler.standing import WINDOW_MS, Standing, Waiting, in_order, occupied_min, penalties, standings
 from scheduler.tariff import fen_kwh
 from scheduler.turns import HOLDING, LEAST_KWH, NotNow, Turn, age_ms
 
@@ -40,6 +40,14 @@ MOST_SAID = 100_000
 Solve = Callable[[Problem], Plan]
 
 
+class Queue(NamedTuple):
+    """Who waits at a site, first in turn first; by household its standing, minutes of overstay, and missed turns."""
+
+    order: list[Turn]
+    standing: dict[str, Standing]
+    penalty: dict[str, tuple[int, int]]
+
+
 class Planning:
     """Used by who leads alone. `solve` makes the best plan that there is time for."""
 
@@ -48,15 +56,13 @@ class Planning:
         """Buckets that a plug is kept free after each car, which may leave a little late."""
         self._desk, self._ledger, self._ground = desk, desk.ledger, ground
         self._solve, self._is_workday = solve, is_workday
-        self._decisions: dict[str, dict[str, Decision]] = {}
-        """By site and turn, of the last plan that this process made."""
         self.estimate = Estimate()
         self._said: dict[str, tuple[int, int]] = {}
         """By turn, when a start was said of it first, and which."""
 
     def site(self, site_id: str, now_ms: int) -> None:
         """Place everybody who waits at a site, and offer what begins soon."""
-        site, rules, _ = self._desk.rules(site_id)
+        site, rules, version = self._desk.rules(site_id)
         first = bucket_at(now_ms)
         waiting = [
             turn
@@ -64,13 +70,13 @@ class Planning:
             if bucket_at(turn.earliest_ms) < first + BUCKETS_PER_DAY
         ]
         if not waiting:
-            self._decisions.pop(site_id, None)
             return
-        order, standing = self._order(site_id, rules, waiting, now_ms)
+        queue = self._order(site_id, rules, waiting, now_ms)
+        order = queue.order
         problem = self._problem(site, rules, first, order)
         plan = before_the_night(problem, self._solve(problem))
         plan = with_parts(problem, plan, round(LEAST_KWH * 1_000))
-        self._decisions[site_id] = self._decided(order, standing, plan, rules, now_ms)
+        self._ledger.decide(self._decided(queue, plan, rules, version, now_ms))
         self._say(plan, now_ms)
         later = []
         for turn in order:
@@ -83,10 +89,6 @@ class Planning:
                 later.append((turn, place))
         if later:
             self._desk.plan_all(later, now_ms)
-
-    def decision(self, turn: Turn) -> Decision | None:
-        """Why a turn that waits stands where it does, as far as this process planned it."""
-        return self._decisions.get(turn.site, {}).get(turn.id)
 
     def _offer(self, turn: Turn, place: Place, problem: Problem, quiet: QuietHours, now_ms: int) -> None:
         """From now on, where its plug is free already and its car can be there; somebody else may be faster."""
@@ -101,14 +103,11 @@ class Planning:
                 self._desk.offer(turn, choice, now_ms)
                 return
 
-    def _order(
-        self, site_id: str, rules: RuleSet, waiting: Sequence[Turn], now_ms: int
-    ) -> tuple[list[Turn], dict[str, Standing]]:
-        """Who waits, first in turn first, and how much each household had."""
+    def _order(self, site_id: str, rules: RuleSet, waiting: Sequence[Turn], now_ms: int) -> Queue:
         since_ms = now_ms - WINDOW_MS
         pool = self._ledger.pool(site_id, since_ms)
-        had = occupied_min(self._ledger.deliveries(pool, since_ms), self._ledger.no_shows(pool, since_ms), now_ms)
-        standing = standings(pool, had, now_ms)
+        given, missed = self._ledger.deliveries(pool, since_ms), self._ledger.no_shows(pool, since_ms)
+        standing = standings(pool, occupied_min(given, missed, now_ms), now_ms)
         known = {turn.id: turn for turn in waiting}
         asked = [
             Waiting(
@@ -118,7 +117,8 @@ class Planning:
             for turn in waiting
         ]  # fmt: skip
         order = [known[one.turn] for one in in_order(asked)]
-        return sorted(order, key=lambda turn: turn.instead_of is None), standing  # whom we failed first
+        order.sort(key=lambda turn: turn.instead_of is None)  # whom we failed first
+        return Queue(order, standing, penalties(given, missed, now_ms))
 
     def _advantage(self, turn: Turn, rules: RuleSet) -> float:
         household = self._ledger.household(turn.household) if turn.household and rules.accessibility_min else None
@@ -170,16 +170,16 @@ class Planning:
             at_ms, start_ms = said
             self.estimate.learn(start_ms - at_ms, turn.plugged_ms - start_ms)
 
-    def _decided(
-        self, order: Sequence[Turn], standing: dict[str, Standing], plan: Plan, rules: RuleSet, now_ms: int
-    ) -> dict[str, Decision]:
+    def _decided(self, queue: Queue, plan: Plan, rules: RuleSet, version: int, now_ms: int) -> dict[str, Decision]:
         found = {}
-        for rank, turn in enumerate(order, 1):
+        for rank, turn in enumerate(queue.order, 1):
             place = plan.places.get(turn.id)
             start_ms = place.start_ms if place else None
             longer_ms = self.estimate.longer(0.9, start_ms - now_ms) if start_ms is not None else 0
+            overstay_min, no_shows = queue.penalty.get(turn.household or "", (0, 0))
             found[turn.id] = Decision(
-                rank=rank, of=len(order), standing_min=_minutes(standing, turn),
+                rank=rank, of=len(queue.order), standing_min=_minutes(queue.standing, turn), overstay_min=overstay_min,
+                no_shows=no_shows, at_ms=now_ms, rules=version,
                 waited_min=age_ms(turn, now_ms) // 60_000, accessibility_min=round(self._advantage(turn, rules)),
                 made_good=turn.instead_of is not None, bound_by=plan.reasons.get(turn.id), p50_ms=start_ms,
                 p90_ms=None if start_ms is None else start_ms + longer_ms,

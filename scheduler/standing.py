@@ -70,6 +70,22 @@ def occupied_min(deliveries: Iterable[Delivery], no_shows: Iterable[NoShow], now
     return found
 
 
+def penalties(deliveries: Iterable[Delivery], no_shows: Iterable[NoShow], now_ms: int) -> dict[str, tuple[int, int]]:
+    """Of each household that has any in the last 28 days: minutes of overstay, and missed turns."""
+    since_ms = now_ms - WINDOW_MS
+    over_ms: dict[str, int] = {}
+    missed: dict[str, int] = {}
+    for one in deliveries:
+        if one.overstay_ms:
+            end_ms = min(one.unplugged_ms, now_ms)
+            counts_ms = max(0, end_ms - max(end_ms - one.overstay_ms, since_ms))
+            over_ms[one.household] = over_ms.get(one.household, 0) + counts_ms
+    for no_show in no_shows:
+        if since_ms <= no_show.at_ms <= now_ms:
+            missed[no_show.household] = missed.get(no_show.household, 0) + 1
+    return {one: (over_ms.get(one, 0) // MINUTE_MS, missed.get(one, 0)) for one in over_ms.keys() | missed.keys()}
+
+
 def standings(pool: Mapping[str, int], occupied: Mapping[str, float], now_ms: int) -> dict[str, Standing]:
     """The standing of each household of a pool: those that may ask at a site, and did so in the last 28 days.
 

@@ -22,10 +22,9 @@ from scheduler.elsewhere import Seen
 from scheduler.ground import Charging, Ground, PlugNow
 from scheduler.ledger import Household, Ledger
 from scheduler.plan import Plan, Problem
-from scheduler.planning import TURNOVER, Planning
+from scheduler.planning import TURNOVER, Planning, Queue
 from scheduler.quiet import QuietHours
 from scheduler.rules import RuleSet
-from scheduler.standing import Standing
 from scheduler.study_world import HOUR_MS, MINUTE_MS, NIGHT_FROM_H, NIGHT_UNTIL_H, Place, Wished, World, comes, is_night
 from scheduler.turns import ANSWER_MIN, NotNow, Turn
 from scheduler.watch import Watch
@@ -115,8 +114,8 @@ class _ByAsking(Planning):
         rules: RuleSet,  # noqa: ARG002
         waiting: Sequence[Turn],
         now_ms: int,  # noqa: ARG002
-    ) -> tuple[list[Turn], dict[str, Standing]]:
-        return sorted(waiting, key=lambda one: (one.requested_ms, one.id)), {}
+    ) -> Queue:
+        return Queue(sorted(waiting, key=lambda one: (one.requested_ms, one.id)), {}, {})
 
 
 class Service:

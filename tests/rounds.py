@@ -11,6 +11,7 @@ from ingest.messages import Condition, ConnectorState, DeviceState, SessionNow, 
 from ingest.workdays import is_workday
 from scheduler.arrivals import Arrivals
 from scheduler.desk import Desk, Wish
+from scheduler.explain import Decision
 from scheduler.ground import Ground, Heard
 from scheduler.ledger import Household, Ledger
 from scheduler.ledger_memory import MemoryLedger
@@ -117,6 +118,9 @@ class Neighbourhood:
             "earliest_ms": self.now_ms, "depart_by_ms": self.now_ms + round(hours * 3_600_000),
         }  # fmt: skip
         return self.desk.ask(Wish(**{**usual, **said}), self.now_ms).id
+
+    def decision(self, turn_id: str) -> Decision:
+        return self.ledger.decisions([turn_id])[turn_id]
 
     def turn(self, turn_id: str) -> Turn:
         return self.desk.turn(turn_id)

@@ -157,7 +157,7 @@ def export(given: Given, who: Asker, home: OfHousehold) -> Export:
         return Export(
             me=_me(given, _account(given, who)),
             vehicles=_vehicles(given, of),
-            turns=[given.answer(turn) for turn in ledger.turns(household=of)],
+            turns=given.answers(ledger.turns(household=of)),
             deliveries=[
                 DeliveryAnswer(
                     plugged_at=rfc3339(one.plugged_ms), unplugged_at=rfc3339(one.unplugged_ms),

@@ -120,7 +120,7 @@ def all_turns(
     def found() -> TurnsAnswer:
         whose = household if who.is_staff else who.household or ""
         kept = given.desk.ledger.turns(site=site, household=whose, states=state)
-        return TurnsAnswer(items=[given.answer(turn) for turn in kept[-MOST:]])
+        return TurnsAnswer(items=given.answers(kept[-MOST:]))
 
     return _done(found)
 

@@ -76,8 +76,8 @@ def door(tmp_path, idle_store):
             ("li", "staff", None), ("zhao", "operator", None),
         ):  # fmt: skip
             ledger.accounts.add(Account(name=name, role=role, household=household, password=HASH))
-        turns = Turns(desk, ledger.accounts, lambda _turn: None, "Asia/Shanghai")
-        with street.client(tmp_path, store=idle_store, turns=turns, commands=Devices()) as client:
+        turns = Turns(desk, ledger.accounts, "Asia/Shanghai")
+        with street.client(tmp_path, store=idle_store, turns=lambda: turns, commands=Devices()) as client:
             yield Door(street, client, desk)
 
 

@@ -31,8 +31,8 @@ def app(tmp_path_factory):
     ledger = opened(f"sqlite:///{tmp_path_factory.mktemp('ledger') / 'ledger.db'}")
     desk = Desk(ledger, SitesOf(STREET), Drawn(), is_workday)
     ledger.adopt(RuleSet(site="jn-01", compounds=("c-01",)), after=0, by="init", now_ms=street.service_ms)
-    turns = Turns(desk, ledger.accounts, lambda _turn: None, "Asia/Shanghai")
-    with street.app(tmp_path_factory.mktemp("api"), turns=turns) as made:
+    turns = Turns(desk, ledger.accounts, "Asia/Shanghai")
+    with street.app(tmp_path_factory.mktemp("api"), turns=lambda: turns) as made:
         yield made
     ledger.close()
 

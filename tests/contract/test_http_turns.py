@@ -27,8 +27,8 @@ HOUR_MS = 3_600_000
 class Office:
     """The API with a desk, and what the planner does by hand."""
 
-    def __init__(self, street, client, desk, decisions):
-        self.street, self.client, self.desk, self.decisions = street, client, desk, decisions
+    def __init__(self, street, client, desk):
+        self.street, self.client, self.desk = street, client, desk
 
     @property
     def now_ms(self):
@@ -58,14 +58,14 @@ class Office:
 @pytest.fixture
 def office(street: Street, tmp_path, idle_store):
     with closing(open_ledger(f"sqlite:///{tmp_path / 'ledger.db'}")) as ledger:
-        desk, decisions = Desk(ledger, SitesOf(STREET), Drawn(), is_workday), {}
+        desk = Desk(ledger, SitesOf(STREET), Drawn(), is_workday)
         rules = RuleSet(
             site=SITE, compounds=("c-01",), quiet=QuietHours(0, 0), longest_turn_min=600, service_fee_yuan_kwh=0.4
         )
         ledger.adopt(rules, after=0, by="init", now_ms=street.service_ms)
-        turns = Turns(desk, ledger.accounts, lambda turn: decisions.get(turn.id), "Asia/Shanghai")
-        with street.client(tmp_path, store=idle_store, turns=turns) as client:
-            office = Office(street, client, desk, decisions)
+        turns = Turns(desk, ledger.accounts, "Asia/Shanghai")
+        with street.client(tmp_path, store=idle_store, turns=lambda: turns) as client:
+            office = Office(street, client, desk)
             household = {"compound": "c-01", "dwelling": "3-502"}
             assert client.put("/api/v1/households/h-17", headers=STAFF, json=household).status_code == 200
             yield office
@@ -133,7 +133,7 @@ def test_a_wish_that_a_rule_refuses_is_answered_with_the_rule_in_both_languages_
 def test_why_it_stands_where_it_does(office):
     turn = office.ask().json()["id"]
     assert office.get(f"/turns/{turn}/explain").json() == {"reasons": []}
-    office.decisions[turn] = Decision(rank=2, of=9, standing_min=-312, bound_by="taken")
+    office.desk.ledger.decide({turn: Decision(rank=2, of=9, standing_min=-312, bound_by="taken")})
     said = office.get(f"/turns/{turn}/explain").json()["reasons"]
     assert [one["code"] for one in said] == ["standing_less", "ahead_one", "taken", "near_by"]
     sentence = "In 28 days you charged 312 minutes less than the average household here, so you are 2nd of 9."

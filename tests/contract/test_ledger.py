@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from scheduler import turns
 from scheduler.buckets import BUCKET_MS, Place
+from scheduler.explain import Decision
 from scheduler.ledger import Change, Claim, Limits, Moved, Outgoing, Taken
 from tests.ledgers import NINE, NO_QUIET, OTHER_PLUG, PLUG, a_place, a_turn, ask, offer, promise, step, walk_in
 from tests.stores import NINE_MS
@@ -211,3 +212,14 @@ def test_a_place_far_from_now_is_kept_as_any(ledger):
     far = a_place(first=7_258_118_400_000 // BUCKET_MS - 4)
     promise(ledger, far, earliest_ms=far.start_ms, depart_by_ms=far.end_ms)
     assert len(ledger.claims("jn-01", far.buckets)) == 4
+
+
+def test_the_last_decision_of_a_turn_stays(ledger):
+    one, other = ask(ledger), ask(ledger)
+    ledger.decide({})
+    ledger.decide({one.id: Decision(rank=2, of=2, standing_min=30.5), other.id: Decision(rank=1, of=2, standing_min=0)})
+    last = Decision(rank=1, of=1, standing_min=-7.25, bound_by="power", p50_ms=NINE_MS, at_ms=NINE_MS, rules=3)
+    ledger.decide({one.id: last})
+    assert ledger.decisions([one.id, "nobody's"]) == {one.id: last}
+    assert ledger.decisions([other.id])[other.id].rank == 1
+    assert ledger.decisions([]) == {}

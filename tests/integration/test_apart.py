@@ -10,6 +10,7 @@ import sys
 import time
 import urllib.request
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from urllib.error import HTTPError
 
 import pytest
@@ -305,3 +306,61 @@ def test_the_mosquitto_of_the_compose_file_lets_in_whoever_is_enrolled(pair):
     pair.broker.stop()
     pair.broker.start()
     until(pair.ready, 40)
+
+
+RULES = 'limit_kw = 20.0\ninitial_rules = { guests = 2, quiet = "none", opening = ["00:00-24:00"] }'
+
+
+def asks(server, method, path, body=None):
+    """The status and the body of the answer to a staff member's request."""
+    token = (server.data / "admin-token").read_text().strip()
+    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+    sent = json.dumps(body).encode() if body is not None else b""
+    request = urllib.request.Request(f"{server.http}/api/v1{path}", sent, headers, method=method)
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return answer.status, json.load(answer)
+    except HTTPError as refused:
+        return refused.code, json.load(refused)
+
+
+def asks_for_a_turn(server):
+    leaves = (datetime.now(UTC) + timedelta(hours=6)).isoformat().replace("+00:00", "Z")
+    wish = {"site": "gate-01", "on_behalf_of": "h1", "vehicle": "car", "energy_kwh": 3, "depart_by": leaves}
+    return asks(server, "POST", "/turns", wish)
+
+
+def test_turns_are_asked_for_at_the_api_and_planned_and_explained_by_a_scheduler(tmp_path, influx_server):
+    with (
+        influx.fresh_buckets(influx_server, 90) as prefix,
+        installed(tmp_path, influx_server, prefix) as pair,
+        let_in(pair.ingest, pair.broker) as device,
+    ):
+        inventory = pair.data / "inventory.toml"
+        inventory.write_text(inventory.read_text().replace("limit_kw = 20.0", RULES, 1))
+        device.publish(f"lunchong/v1/{PILE}/status", status("boot-one", 2), retain=True)
+        for number in (1, 2):
+            say(device, message(number, "boot-one", kind="connector", connector=number, state="available"))
+        home = {"compound": "elsewhere", "dwelling": "1-101"}
+        with Server(pair.data, env=pair.env, command=("scheduler",), ready="ready-scheduler.json") as scheduler:
+            assert asks(pair.api, "PUT", "/households/h1", home)[0] == 200
+            turn = until(lambda: (asked := asks_for_a_turn(pair.api))[0] == 201 and asked[1]["id"])
+            offered = until(lambda: (it := pair.api.get(f"/api/v1/turns/{turn}"))["state"] == "offered" and it)
+            assert [one["code"] for one in offered["reasons"]][:2] == ["standing_equal", "ahead_none"]
+            assert asks(pair.api, "POST", f"/turns/{turn}/accept")[1]["state"] == "reserved"
+            scheduler.kill()
+        kept = pair.api.get(f"/api/v1/turns/{turn}")
+        assert [one["code"] for one in kept["reasons"]] == ["standing_equal", "starts_at"]
+
+
+def test_the_api_shows_facts_while_the_ledger_is_away_and_gives_turns_when_it_is_there(tmp_path, influx_server):
+    with influx.fresh_buckets(influx_server, 90) as prefix, installed(tmp_path, influx_server, prefix) as pair:
+        ledger = pair.data / "elsewhere" / "ledger.db"
+        pair.api.stop()
+        pair.env["LUNCHONG_LEDGER_URL"] = f"sqlite:///{ledger}"
+        pair.start_api()
+        assert [site["site"] for site in pair.api.get("/api/v1/availability")["sites"]] == ["gate-01"]
+        status_, said = asks(pair.api, "GET", "/turns")
+        assert (status_, said["detail"]) == (503, "The ledger of turns is away.")
+        ledger.parent.mkdir()
+        until(lambda: asks(pair.api, "GET", "/turns") == (200, {"items": []}), 15)

@@ -204,6 +204,13 @@ NOTICES = [
 ]
 
 
+def test_who_has_a_place_is_told_why_and_no_longer_who_was_ahead():
+    decision = Decision(rank=2, of=9, standing_min=-312, bound_by="taken")
+    codes = {one.code for one in explain(reserved(), decision)}
+    assert codes == {"standing_less", "taken", "starts_at"}
+    assert {"ahead_one", "near_by"} <= {one.code for one in explain(a_turn(), decision)}
+
+
 @pytest.mark.parametrize(("decision", "zh", "en"), STANDINGS)
 def test_why_you_is_said_in_one_sentence(decision, zh, en):
     assert says(a_turn(), decision)[0] == (zh, en)
@@ -237,7 +244,7 @@ def test_a_wait_is_said_as_from_when_to_when():
 
 
 def test_a_promise_is_said_with_its_start_and_end_and_that_power_moves():
-    said = says(replace(reserved(), place=Place(PLUG, a_place().first, (0, 7_000))), AVERAGE)
+    said = says(replace(reserved(), place=Place(PLUG, a_place().first, (7_000, 0))), AVERAGE)
     assert said[-2:] == [
         ("11月22日 17:00 开始，11月22日 17:30 结束。", "It starts at 22 Nov 17:00 and ends at 22 Nov 17:30."),
         (
@@ -245,6 +252,11 @@ def test_a_promise_is_said_with_its_start_and_end_and_that_power_moves():
             "The power of this site goes from car to car; yours is charged by 22 Nov 17:30.",
         ),
     ]
+
+
+def test_what_begins_from_now_on_shares_no_power():
+    now_on = says(replace(reserved(), place=Place(PLUG, a_place().first, (0, 7_000))), AVERAGE)
+    assert now_on[-1][1] == "It starts at 22 Nov 17:00 and ends at 22 Nov 17:30."
 
 
 @pytest.mark.parametrize(("refusal", "zh", "en"), REFUSALS)

@@ -91,7 +91,7 @@ def test_who_was_given_less_goes_first():
     again, fresh = street.asks("h1"), street.asks("h2")
     street.later(1)
     assert street.turn(fresh).place.start_ms < street.turn(again).place.start_ms
-    assert street.planning.decision(street.turn(again)).rank > 1
+    assert street.decision(again).rank > 1
 
 
 def test_what_was_offered_and_not_answered_goes_to_the_next():
@@ -316,7 +316,7 @@ def test_a_pile_that_says_nothing_ends_no_turn_and_is_offered_to_nobody():
     waits = street.asks()
     street.later(5, f"{SITE}/pile-01", f"{SITE}/pile-02")
     assert (street.turn(active.id).state, street.turn(waits).state) == ("active", "requested")
-    assert street.planning.decision(street.turn(waits)).bound_by == "no_connector"
+    assert street.decision(waits).bound_by == "no_connector"
 
 
 def test_while_nothing_may_be_believed_nobody_is_taken_to_have_left():
@@ -475,7 +475,7 @@ def test_the_likely_start_is_learnt_from_how_late_turns_began():
     street = Neighbourhood(piles=1)
     waits = street.asks("h1", earliest_ms=street.now_ms + 4 * HOUR_MS)
     street.later(1)
-    decision = street.planning.decision(street.turn(waits))
+    decision = street.decision(waits)
     assert decision.p90_ms - decision.p50_ms == HOUR_MS, "while nothing is learnt"
     street.desk.cancel(waits, street.now_ms)
     for no in range(10):
@@ -487,5 +487,5 @@ def test_the_likely_start_is_learnt_from_how_late_turns_began():
         street.later(1)
     waits = street.asks("h2", earliest_ms=street.now_ms + 8 * HOUR_MS, hours=12)
     street.later(1)
-    decision = street.planning.decision(street.turn(waits))
+    decision = street.decision(waits)
     assert decision.p90_ms - decision.p50_ms == 11 * 60_000

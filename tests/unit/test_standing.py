@@ -18,6 +18,7 @@ from scheduler.standing import (
     in_order,
     need_kwh,
     occupied_min,
+    penalties,
     standings,
 )
 from tests.stores import NINE_MS
@@ -159,3 +160,9 @@ def test_the_worked_example_of_the_docs_is_what_the_code_computes():
     assert {name: pytest.approx(row) for name, row in computed.items()} == {
         name: row[4:] for name, row in table.items()
     }
+
+
+def test_what_counts_more_than_once_is_named_for_those_who_have_any():
+    had = [charged("a", 300, overstay=40), charged("a", 60, days_ago=27.99, overstay=30), charged("b", 60)]
+    missed = [NoShow("b", NINE_MS - 1), NoShow("c", NINE_MS - 29 * DAY_MS), NoShow("b", NINE_MS - 2)]
+    assert penalties(had, missed, NINE_MS) == {"a": (54, 0), "b": (0, 2)}, "of the older overstay only its last part"
