@@ -10,6 +10,7 @@ from api.schemas import AmenityAnswer, ClimateAnswer, OutletsAnswer, Seats, Stat
 from ingest.assets import Device, Site
 from ingest.clock import parse_rfc3339
 from ingest.comfort import Refuge, heat_index_c
+from ingest.prepared import prepared
 
 
 class Said(Struct, frozen=True, kw_only=True):
@@ -55,9 +56,12 @@ class StationNow(Struct, frozen=True, kw_only=True):
     amenities: dict[str, SaidAmenity] = {}
 
 
+STATION = prepared(StationNow)
+
+
 def read_station(station: dict[str, object]) -> StationNow:
     """Raises msgspec.ValidationError or ValueError for what is no station's state."""
-    read = msgspec.convert(station, StationNow)
+    read = msgspec.convert(station, STATION)
     for said in (read.climate, read.presence, read.outlets, read.smoke, *read.amenities.values()):
         if said.observed_at is not None:
             parse_rfc3339(said.observed_at)

@@ -35,6 +35,9 @@ class _File(msgspec.Struct):
     services: dict[str, ServiceKey] = {}
 
 
+_decoder = msgspec.json.Decoder(_File)
+
+
 class Enrolments:
     """Enrolled users of the bus. Every change is on disk when the method returns; passwords are shown once.
 
@@ -52,7 +55,7 @@ class Enrolments:
         except OSError as error:
             raise EnrolmentError(f"cannot read {path}: {error.strerror}") from None
         try:
-            file = msgspec.json.decode(text, type=_File)
+            file = _decoder.decode(text)
         except msgspec.MsgspecError as error:
             raise EnrolmentError(f"{path} is not a file of enrolments: {error}") from None
         self._services = file.services

@@ -16,11 +16,13 @@ from ingest.facts import Session
 from ingest.influx_http import LAST_NS, PLAIN, Influx, Param, in_bucket
 from ingest.influx_lines import field_text, field_value, quoted, tag, tag_text, tag_value
 from ingest.paging import cursor_after
+from ingest.prepared import prepared
 from ingest.rows import NANOS
 from ingest.store import SessionPage
 
 DAY_NS = 86_400_000 * NANOS
 NOT_YET = -1
+SESSION = prepared(Session)
 
 _TAGS = ("site", "device", "connector")
 _PLAIN_ID = re.compile(r"[A-Za-z0-9_-]+")
@@ -171,7 +173,7 @@ def _session(tags: Iterable[str], fields: Mapping[str, str]) -> Session:
             said[name] = float(value)
         elif name != "open":
             said[name] = None if int(value) == NOT_YET else int(value)
-    return convert(said, Session)
+    return convert(said, SESSION)
 
 
 def _of(equal: Mapping[str, str | int | None]) -> tuple[dict[str, Param], str]:

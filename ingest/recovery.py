@@ -12,10 +12,12 @@ from ingest.facts import PILE_COLUMNS, Batch, DeadLetter, Reading, Session
 from ingest.memory import DeviceMemory
 from ingest.mending import Mended, mend, order_boots, refill
 from ingest.pipeline import Pipeline
+from ingest.prepared import prepared
 from ingest.spooling import Damage, Spool
 from ingest.store import TelemetryStore
 from ingest.topics import split_topic
 
+READING = prepared(Reading)
 WINDOW_MS = 3 * 24 * 3_600_000
 """How far back is looked first; the whole history only where no closed session is found in this."""
 MOST_PENDING_ROWS = 50_000
@@ -155,5 +157,5 @@ def _readings(pending: list[Batch], device: Device, connector: int) -> list[Read
             if (cells[_SITE], cells[_DEVICE], cells[_CONNECTOR]) == (device.site, device.id, connector):
                 row = dict(zip(PILE_COLUMNS, cells, strict=True))
                 said = {"at_ms": int(row["at_ns"] or 0) // 1_000_000, **row}
-                found.append(convert({name: said[name] for name in Reading.__struct_fields__}, Reading))
+                found.append(convert({name: said[name] for name in Reading.__struct_fields__}, READING))
     return found

@@ -43,11 +43,15 @@ LEAP = 1_000_000_000
 
 _batch = msgpack.Decoder(Batch)
 _damages = msgpack.Decoder(list[Damage])
+_lost = msgpack.Decoder(Lost)
 
 
 class _Mark(Struct, frozen=True):
     spool: str
     no: int
+
+
+_mark = msgpack.Decoder(_Mark)
 
 
 class SqliteSpool:
@@ -72,7 +76,7 @@ class SqliteSpool:
         kept = self._db.execute("SELECT value FROM meta WHERE key = 'damage'").fetchone()
         self.damage: list[Damage] = _damages.decode(kept[0]) if kept else []
         found = self._db.execute("SELECT value FROM meta WHERE key = 'lost'").fetchone()
-        self.lost: Lost | None = msgpack.decode(found[0], type=Lost) if found else None
+        self.lost: Lost | None = _lost.decode(found[0]) if found else None
         """What was acknowledged and was not in the file, until `record_damage`."""
         self._compare_with_mark()
         self._leapt_from: int | None = None
@@ -96,7 +100,7 @@ class SqliteSpool:
 
     def _compare_with_mark(self) -> None:
         try:
-            mark = msgpack.decode(self._mark_path.read_bytes().rstrip(b"\n"), type=_Mark)
+            mark = _mark.decode(self._mark_path.read_bytes().rstrip(b"\n"))
         except (FileNotFoundError, MsgspecError):
             return
         if mark.spool != self.id:

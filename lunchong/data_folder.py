@@ -23,6 +23,9 @@ API_READY = "ready-api.json"
 SOCKET = "lunchong.sock"
 
 
+_reading = msgspec.json.Decoder(ClockReading)
+
+
 class FolderError(UserError):
     """The data folder cannot be used; one line says why and what to do."""
 
@@ -94,7 +97,7 @@ class DataFolder:
     def clock(self) -> ServiceClock | None:
         """The clock that was kept, or None in a fresh folder. Raises FolderError when it cannot be read."""
         try:
-            kept = msgspec.json.decode((self.path / CLOCK).read_bytes(), type=ClockReading)
+            kept = _reading.decode((self.path / CLOCK).read_bytes())
             return ServiceClock(parse_rfc3339(kept.wall0), parse_rfc3339(kept.service0), kept.speed)
         except FileNotFoundError:
             return None

@@ -35,13 +35,17 @@ class Login(msgspec.Struct, frozen=True):
     url: str | None = None
 
 
+_login, _logins = msgspec.json.Decoder(Login), msgspec.json.Decoder(list[Login])
+_notice = msgspec.json.Decoder(ServiceNotice)
+
+
 def read_logins(path: Path) -> list[Login]:
     """One login a line, or one JSON list. Raises UsageError."""
     try:
         text = path.read_bytes().strip()
         if text.startswith(b"["):
-            return msgspec.json.decode(text, type=list[Login])
-        return [msgspec.json.decode(line, type=Login) for line in text.splitlines() if line.strip()]
+            return _logins.decode(text)
+        return [_login.decode(line) for line in text.splitlines() if line.strip()]
     except OSError as error:
         raise UsageError(f"cannot read the credentials {path}: {error.strerror}") from None
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
@@ -170,7 +174,7 @@ class Lines:
     def _check_clock(self, notice: bytes) -> None:
         """Service time never goes back; where it is past the file's times, those would be taken for a wrong clock."""
         try:
-            clock = msgspec.json.decode(notice, type=ServiceNotice).clock
+            clock = _notice.decode(notice).clock
         except msgspec.MsgspecError:
             return
         if not clock:

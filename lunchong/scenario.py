@@ -44,7 +44,7 @@ def read_scenario(file: Path | None, **options: object) -> Place:
     """The place of a scenario file, with the `options` that were given in its stead. Raises UsageError in one line."""
     given = {key: value for key, value in options.items() if value is not None}
     try:
-        kept = msgspec.toml.decode(file.read_bytes(), type=dict[str, object]) if file else {}
+        kept = msgspec.toml.decode(file.read_bytes()) if file else {}
     except (OSError, msgspec.MsgspecError) as error:
         raise UsageError(f"scenario {file}: {error}") from None
     if unknown := sorted(kept.keys() - RIGHT.keys()):

@@ -32,6 +32,9 @@ class _Line(Struct, frozen=True):
     progress: Figures | None = None
 
 
+_line, _figures = msgspec.json.Decoder(_Line), msgspec.json.Decoder(Figures)
+
+
 class Street:
     """Ends with this process, whatever ends that: to be started by a thread that stays."""
 
@@ -74,7 +77,7 @@ class Street:
         with self._process.stdout as lines:
             for line in lines:
                 try:
-                    said = msgspec.json.decode(line, type=_Line)
-                    self.figures = said.progress or msgspec.json.decode(line, type=Figures)
+                    said = _line.decode(line)
+                    self.figures = said.progress or _figures.decode(line)
                 except msgspec.MsgspecError:
                     log.warning("the street said %r", line[:200])

@@ -20,6 +20,7 @@ from scheduler.ledger_transactions import Transactions
 from scheduler.ledger_writes import send_out
 
 GONE = "gone-"
+_types = json.Decoder(tuple[ConnectorType, ...])
 """Before what stands in place of a household that is no more."""
 
 
@@ -64,8 +65,7 @@ class SqlAccounts:
 
     def vehicles(self, of: str) -> list[Vehicle]:
         rows = self._rows(select(vehicle).where(vehicle.c.household == of).order_by(vehicle.c.id))
-        types = tuple[ConnectorType, ...]
-        return [Vehicle(**row | {"connector_types": json.decode(row["connector_types"], type=types)}) for row in rows]
+        return [Vehicle(**row | {"connector_types": _types.decode(row["connector_types"])}) for row in rows]
 
     def keep_vehicle(self, kept: Vehicle) -> None:
         row = asdict(kept) | {"connector_types": json.encode(kept.connector_types).decode()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from msgspec import Struct
+from msgspec import Struct, json
 
 from scheduler.meanwhile import ASKING_MS
 from scheduler.rules import Refusal
@@ -126,6 +126,10 @@ class Said(Struct, frozen=True):
         if turn is not None and self.what == "charged" and turn.leave_by_ms is not None:
             values["until_ms"] = turn.leave_by_ms
         return Sentence(f"notice_{self.what}", values)
+
+
+said_in = json.Decoder(Said).decode
+"""What a notice's body says."""
 
 
 def told(turn: Turn, what: str, **more: str | int) -> Sentence:

@@ -17,6 +17,7 @@ from scheduler.standing import Delivery, NoShow
 
 MOST_BY_NAME = 500
 """Turns that one statement names."""
+_decision, _rules = json.Decoder(Decision), json.Decoder(RuleSet)
 
 
 def adopt(connection: Connection, rules: RuleSet, after: int, by: str, now_ms: int) -> Adopted:
@@ -103,10 +104,10 @@ def decisions(connection: Connection, turn_ids: Collection[str]) -> dict[str, De
     made = select(tables.decision.c.turn, tables.decision.c.decision)
     for first in range(0, len(asked), MOST_BY_NAME):
         named = made.where(tables.decision.c.turn.in_(asked[first : first + MOST_BY_NAME]))
-        found |= {row.turn: json.decode(row.decision, type=Decision) for row in connection.execute(named)}
+        found |= {row.turn: _decision.decode(row.decision) for row in connection.execute(named)}
     return found
 
 
 def _adopted(row: RowMapping) -> Adopted:
-    rules = json.decode(row["rules"], type=RuleSet)
+    rules = _rules.decode(row["rules"])
     return Adopted(rules=rules, version=row["version"], at_ms=row["at_ms"], by=row["by"])

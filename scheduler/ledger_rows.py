@@ -11,6 +11,8 @@ from sqlalchemy import RowMapping
 from scheduler.buckets import Place
 from scheduler.turns import Turn
 
+_watts = json.Decoder(tuple[int, ...])
+
 
 def row_of(turn: Turn) -> dict[str, Any]:
     """Columns of the table `turn`; its place is spread over three."""
@@ -25,5 +27,5 @@ def row_of(turn: Turn) -> dict[str, Any]:
 def turn_of(row: RowMapping) -> Turn:
     said: dict[str, Any] = {str(name): value for name, value in row.items()}
     connector, first, watts = said.pop("connector"), said.pop("first_bucket"), said.pop("watts")
-    place = None if connector is None else Place(connector, first, json.decode(watts, type=tuple[int, ...]))
+    place = None if connector is None else Place(connector, first, _watts.decode(watts))
     return Turn(**said, place=place)

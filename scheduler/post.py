@@ -9,10 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from msgspec import json
-
 from scheduler.desk import Desk
-from scheduler.explain import Said
+from scheduler.explain import Said, said_in
 from scheduler.ledger import Outgoing
 from scheduler.turns import NotNow, Turn
 
@@ -67,7 +65,7 @@ class Post:
         left: list[str] = []
         told = 0
         for item in ready:
-            said = json.decode(item.body, type=Said)
+            said = said_in(item.body)
             turn = self._turn(said)
             if turn is not None and self._waits(item, said, turn, now_ms):
                 continue
@@ -83,7 +81,7 @@ class Post:
 
     def _send(self, item: Outgoing, epoch: int, now_ms: int) -> bool:
         """Raises NotDelivered, and then it is pending again."""
-        said = json.decode(item.body, type=Said)
+        said = said_in(item.body)
         turn = self._turn(said)
         if turn is not None and self._waits(item, said, turn, now_ms):
             return False

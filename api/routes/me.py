@@ -6,9 +6,8 @@ from secrets import token_hex
 from typing import Annotated
 
 import bcrypt
-import msgspec
 from fastapi import APIRouter, Path, Query
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 from api.callers import Asker, Caller, Given, OfHousehold, asked_of_ledger
 from api.deps import Ctx, Near, invalid, site_of
@@ -49,7 +48,7 @@ from api.turns import Turns, reviewed
 from ingest.clock import rfc3339
 from scheduler import turns
 from scheduler.accounts import Account, Told, Vehicle, Watched, password_mistake
-from scheduler.explain import Said, standing_sentence
+from scheduler.explain import said_in, standing_sentence
 from scheduler.standing import WINDOW_MS, occupied_min, standings
 
 router = APIRouter(prefix="/api/v1", tags=["me"])
@@ -227,7 +226,7 @@ def _account(given: Turns, who: Caller) -> Account:
 
 def _me(given: Turns, account: Account) -> MeAnswer:
     home = given.desk.ledger.household(account.household) if account.household is not None else None
-    said = None if home is None else HouseholdAnswer(**msgspec.structs.asdict(home))
+    said = None if home is None else HouseholdAnswer(**asdict(home))
     return MeAnswer(name=account.name, role=account.role, household=said, language=account.language)
 
 
@@ -267,7 +266,7 @@ def _notices(given: Turns, household: str, limit: int) -> list[NoticeAnswer]:
 
 
 def _notice(given: Turns, one: Told) -> NoticeAnswer:
-    said = msgspec.json.decode(one.body, type=Said)
+    said = said_in(one.body)
     turn = given.desk.ledger.turn(said.turn) if said.turn is not None else None
     try:
         text = given.text(said.sentence(turn))
