@@ -23,6 +23,7 @@ from lunchong.jobs import Jobs
 from lunchong.live_clock import LiveClock
 from lunchong.process import NOTICE_EVERY_S
 from lunchong.settings import Settings
+from scheduler.alone import Alone
 from scheduler.arrivals import Arrivals
 from scheduler.boards import boards
 from scheduler.calls import CALLS, call_name
@@ -86,6 +87,7 @@ class TurnsSide:
         self._holder = secrets.token_hex(8)
         self._leader = Leader(self.ledger, self._holder)
         self._said = ""
+        self._alone = Alone()
 
     def start(
         self, mqtt_url: str, key: ServiceKey, trust: dict[str, Path | None], ending: ExitStack, jobs: Jobs
@@ -104,15 +106,16 @@ class TurnsSide:
         self.desk = Desk(self.ledger, self._ground, Drawn(), is_workday)
         self._given = Turns(self.desk, self.ledger.accounts, self._timezone)
         self.planning = Planning(self.desk, self._ground, self._solve, is_workday, TURNOVER)
-        arrivals = Arrivals(self.desk, self._ground)
+        arrivals = Arrivals(self.desk, self._ground, self._alone)
         self._rounds = Rounds(
             self.desk,
             self._ground,
-            Watch(self.desk, self._ground, round(max(AWAKE_MS, AWAKE_WALL_MS * self._clock.speed))),
+            Watch(self.desk, self._ground, round(max(AWAKE_MS, AWAKE_WALL_MS * self._clock.speed)), around=self._alone),
             arrivals,
             self.planning,
             FAST_SITES if self._clock.speed > FAST else SITES,
             lambda: self._clock.speed,
+            self._alone,
         )
         self._looking_out = LookingOut(self.desk, self._ground, self.ledger.accounts)
         self._post = Post(self.desk, Webhook(self._webhook_url, self._timezone) if self._webhook_url else None)
@@ -123,6 +126,7 @@ class TurnsSide:
             lambda: self._clock.speed,
             arrivals.refused,
             self._timezone,
+            self._alone,
         )
         self.use(self._in_use.inventory)
         sys.setswitchinterval(SWITCH_S)
@@ -146,6 +150,7 @@ class TurnsSide:
     def _round(self) -> None:
         try:
             if self._leader.turn(self._clock.mono_s()):
+                self._alone.begin(self._clock.service_ms())
                 self._rounds.round(self._clock.service_ms(), self._clock.mono_s())
                 self._tell()
                 self._steer()
@@ -188,7 +193,7 @@ class TurnsSide:
         reading = self._clock.reading
         return ServiceNotice(
             v=1, online=True, version=version("lunchong"), since=self._since, clock=reading,
-            conditions=self._dispatch.conditions,
+            conditions=[*self._dispatch.conditions, *self._alone.conditions],
         )  # fmt: skip
 
 

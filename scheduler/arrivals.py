@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 
+from scheduler.alone import Around, not_alone
 from scheduler.desk import Desk, SiteFacts
 from scheduler.ground import Charging, Ground, PlugNow
 from scheduler.meanwhile import EARLY_MS, is_asked, is_known
@@ -20,8 +21,8 @@ HEARD_EVERY_MS = 3 * 3_600_000
 class Arrivals:
     """Used by who leads alone. What it knows beside the ledger is only how much a car was given so far."""
 
-    def __init__(self, desk: Desk, ground: Ground) -> None:
-        self._desk, self._ground = desk, ground
+    def __init__(self, desk: Desk, ground: Ground, around: Around = not_alone) -> None:
+        self._desk, self._ground, self._around = desk, ground, around
         self._given: dict[str, Charging] = {}
         """By connector, of the session there; what it was given is no longer said once the car has left."""
         self._plugged_ms: dict[str, int] = {}
@@ -42,7 +43,8 @@ class Arrivals:
         for site in self._ground.sites().values():
             for connector in site.connectors if site.id in given else ():
                 plug = self._ground.plug(connector.id)
-                self._at(site, connector.id, plug, there.get(connector.id), held.get(connector.id), now_ms)
+                with self._around(site.id):
+                    self._at(site, connector.id, plug, there.get(connector.id), held.get(connector.id), now_ms)
 
     def _at(
         self, site: SiteFacts, connector: str, plug: PlugNow, active: Turn | None, holder: Turn | None, now_ms: int

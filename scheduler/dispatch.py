@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection
 
 from ingest.clock import rfc3339
 from ingest.messages import CommandResult, Condition, Release, Reserve, SetLimit, Show, Start, Stop
+from scheduler.alone import Around, not_alone
 from scheduler.buckets import bucket_at
 from scheduler.desk import Connector, Desk, SiteFacts
 from scheduler.gates import DRAFT, Gate, Wanted, holders, wanted
@@ -43,7 +44,9 @@ class Dispatch:
         speed: Callable[[], float],
         refused: Callable[[], Collection[str]] = frozenset,
         timezone: str = "Asia/Shanghai",
+        around: Around = not_alone,
     ) -> None:
+        self._around = around
         self._desk, self._ground, self._speed = desk, ground, speed
         self._refused, self._timezone = refused, timezone
         self._orders = Orders(send)
@@ -71,7 +74,9 @@ class Dispatch:
             held = holders(self._desk.ledger.turns(states=["reserved"]), now_ms)
             refused, given, cut = set(self._refused()), self._desk.ledger.versions(), self._desk.ledger.cuts()
             for site in self._ground.sites().values():
-                if site.id in given:
+                if site.id not in given:
+                    continue
+                with self._around(site.id):
                     for connector in site.connectors:
                         at = connector.id
                         if self._ground.plug(at).trouble in ("silent", "unknown"):

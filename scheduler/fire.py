@@ -8,6 +8,7 @@ from __future__ import annotations
 from msgspec import json
 
 from scheduler import turns
+from scheduler.alone import Around, not_alone
 from scheduler.desk import Desk, delivered
 from scheduler.ground import Ground
 from scheduler.ledger import Change, Moved, Outgoing, Taken
@@ -21,18 +22,20 @@ TRIES = 3
 class Fire:
     """Used by who leads alone, after the ground was looked at and before anything else."""
 
-    def __init__(self, desk: Desk, ground: Ground) -> None:
-        self._desk, self._ledger, self._ground = desk, desk.ledger, ground
+    def __init__(self, desk: Desk, ground: Ground, around: Around = not_alone) -> None:
+        self._desk, self._ledger, self._ground, self._around = desk, desk.ledger, ground, around
 
     def look(self, now_ms: int) -> None:
         cut = self._ledger.cuts()
         for site, why in self._ground.alarms.items():
             if site not in cut:
-                self._ledger.cut(site, why, now_ms, self._told(site, now_ms))
-                cut[site] = why
+                with self._around(site):
+                    self._ledger.cut(site, why, now_ms, self._told(site, now_ms))
+                    cut[site] = why
         for site in cut:
             for turn in self._ledger.turns(site=site, states=HOLDING):
-                self._release(turn, now_ms)
+                with self._around(site):
+                    self._release(turn, now_ms)
 
     def _told(self, site: str, now_ms: int) -> list[Outgoing]:
         """Everybody near: who has a turn or waits there, and who asked there in the last weeks."""

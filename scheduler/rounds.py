@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable
 
+from scheduler.alone import Around, not_alone
 from scheduler.arrivals import Arrivals
 from scheduler.desk import Desk
 from scheduler.fire import Fire
@@ -31,9 +32,11 @@ class Rounds:
         planning: Planning,
         sites_a_round: int = 2,
         speed: Callable[[], float] = lambda: 1.0,
+        around: Around = not_alone,
     ) -> None:
+        self._around = around
         self._desk, self._ground, self._watch = desk, ground, watch
-        self._fire = Fire(desk, ground)
+        self._fire = Fire(desk, ground, around)
         self._arrivals, self._planning = arrivals, planning
         self._planned: dict[str, tuple[object, int]] = {}
         """By site what the last plan saw, and when, in service time."""
@@ -48,7 +51,8 @@ class Rounds:
         self._watch.tick(now_ms)
         planned = self._to_plan(now_ms, mono_s) if self._ground.believed else []
         for site in planned:
-            self._planning.site(site, now_ms)
+            with self._around(site):
+                self._planning.site(site, now_ms)
         if planned:
             seen, _ = self._seen()
             self._planned |= {site: (seen[site], now_ms) for site in planned}

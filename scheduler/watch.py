@@ -8,6 +8,7 @@ from __future__ import annotations
 from contextlib import suppress
 
 from scheduler import meanwhile, turns
+from scheduler.alone import Around, not_alone
 from scheduler.buckets import BUCKETS_PER_DAY
 from scheduler.desk import Desk, UnknownSite, delivered
 from scheduler.elsewhere import CAUSES, Elsewhere, Plugs
@@ -29,7 +30,16 @@ MOST_STEPS = 2 * BUCKETS_PER_DAY
 class Watch:
     """Used by who leads alone. `now_ms` is service time. `makes_good`: whom we fail waits for the next free place."""
 
-    def __init__(self, desk: Desk, plugs: Plugs, awake_ms: int = AWAKE_MS, *, makes_good: bool = True) -> None:
+    def __init__(
+        self,
+        desk: Desk,
+        plugs: Plugs,
+        awake_ms: int = AWAKE_MS,
+        *,
+        makes_good: bool = True,
+        around: Around = not_alone,
+    ) -> None:
+        self._around = around
         self._makes_good = makes_good
         self._awake_ms = awake_ms
         self._desk, self._ledger, self._plugs = desk, desk.ledger, plugs
@@ -42,10 +52,10 @@ class Watch:
         self._awake = self._looked_ms is not None and now_ms - self._looked_ms <= self._awake_ms
         self._looked_ms = now_ms
         for turn in self._ledger.turns(states=["active"]):
-            with suppress(NotNow, UnknownSite):  # it changed since it was read: the next look decides
+            with self._around(turn.site), suppress(NotNow, UnknownSite):  # it changed since: the next look decides
                 self._stays(turn, now_ms)
         for turn in self._ledger.turns(states=["offered", "reserved"]):
-            with suppress(NotNow, UnknownSite):
+            with self._around(turn.site), suppress(NotNow, UnknownSite):
                 self._awaits(turn, now_ms)
                 if meanwhile.is_soon(turn, now_ms):
                     self._leave(turn, meanwhile.soon(turn, now_ms), now_ms, says="soon")
@@ -53,7 +63,7 @@ class Watch:
         while over := [turn for turn in self._ledger.due(now_ms, AT_A_TIME) if (turn.id, turn.rev) not in seen]:
             for turn in over:
                 seen.add((turn.id, turn.rev))
-                with suppress(NotNow, UnknownSite):
+                with self._around(turn.site), suppress(NotNow, UnknownSite):
                     self._over(turn, now_ms)
 
     def _awaits(self, turn: Turn, now_ms: int) -> None:
