@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Literal, Protocol
 
 from scheduler.buckets import BUCKET_MS, BUCKETS_PER_DAY, Place, bucket_at
-from scheduler.desk import Connector, Desk, SiteFacts
+from scheduler.desk import Connector, Desk, SiteFacts, UnknownSite
 from scheduler.rules import RuleSet
 from scheduler.turns import Cause, Turn
 
@@ -35,8 +35,11 @@ class Elsewhere:
         They end before the car must leave, within the site's hours, power and quotas; at night nobody is asked to come
         later than it was promised.
         """
-        site, rules, _ = self._desk.rules(turn.site)
         assert turn.place is not None
+        try:
+            site, rules, _ = self._desk.rules(turn.site)
+        except UnknownSite:  # the inventory has it no longer
+            return
         first = max(bucket_at(now_ms), turn.place.first)
         until = min(bucket_at(turn.depart_by_ms), first + BUCKETS_PER_DAY)
         buckets = range(first, max(first, until))

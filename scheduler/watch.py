@@ -165,7 +165,8 @@ class Watch:
         """It cannot be kept: said, and made good by the next free place, which displaces no other promise."""
         failed = turns.failed(turn, cause, now_ms)
         gone = self._desk.change(turn, failed, outgoing=(notice(failed, "failed", was=turn.place),))
-        return [gone, self._desk.made_good(turn, now_ms)] if self._makes_good else [gone]
+        is_there = self._desk.sites.site(turn.site) is not None  # where the inventory has it no longer, none comes free
+        return [gone, self._desk.made_good(turn, now_ms)] if self._makes_good and is_there else [gone]
 
     def _leave(self, before: Turn, after: Turn, now_ms: int, *, says: str = "", **more: object) -> None:
         leaving = (notice(after, says),) if says and after.household else ()

@@ -10,6 +10,7 @@ from ingest.clock import rfc3339
 from scheduler.buckets import BUCKET_MS, Place, bucket_at
 from scheduler.planning import _weight, is_time_to_offer
 from scheduler.quiet import QuietHours
+from scheduler.turns import LIVE
 from tests.rounds import SITE, Neighbourhood
 
 ONE, TWO = f"{SITE}/pile-01/1", f"{SITE}/pile-02/1"
@@ -224,6 +225,26 @@ def test_nobody_starts_charging_without_a_turn_while_the_site_is_closed():
     street.later(1)
     assert street.ledger.turns(states=["active"]) == []
     assert street.arrivals.refused() == {ONE}
+
+
+def test_a_site_that_leaves_the_inventory_fails_a_promise_ten_minutes_before_and_not_where_it_was_a_slip():
+    street = Neighbourhood(piles=1)
+    turn, place = street.asks("h1", kwh=7.0), Place(ONE, bucket_at(street.now_ms) + 5, (7_000,) * 4)
+    street.desk.plan(turn, place, street.now_ms)
+    street.desk.offer(turn, place, street.now_ms)
+    street.desk.accept(turn, street.now_ms)
+    with_site, start_ms = street.inventory, place.start_ms
+    street.inventory = replace(with_site, sites={}, devices={})
+    street.later(30)
+    street.inventory = with_site
+    street.later(5)
+    assert street.turn(turn).state == "reserved", "somebody put it back"
+    street.inventory = replace(with_site, sites={}, devices={})
+    street.later((start_ms - street.now_ms) / 60_000 - 11)
+    assert street.turn(turn).state == "reserved"
+    street.later(2)
+    assert (street.turn(turn).state, said_to(street, turn)[-1]) == ("failed", "failed")
+    assert street.ledger.turns(states=LIVE) == []
 
 
 def test_whom_we_failed_is_offered_the_next_free_place_before_all_others():
