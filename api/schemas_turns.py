@@ -22,6 +22,7 @@ class HouseholdWish(Wish):
     compound: Id = Field(examples=["k-01"])
     dwelling: str = Field(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f\x7f]+$", examples=["3-502"])
     accessibility: bool = Field(default=False, description="Where the site's rules weigh it")
+    essential: bool = Field(default=False, description="It has a vehicle that others depend on; where rules weigh it")
 
 
 class HouseholdAnswer(Answer):
@@ -29,6 +30,7 @@ class HouseholdAnswer(Answer):
     compound: str
     dwelling: str
     accessibility: bool
+    essential: bool
 
 
 class TurnWish(Wish):

@@ -40,12 +40,15 @@ NO_LIMITS = Limits()
 
 
 class Household(Struct, frozen=True, kw_only=True):
-    """A dwelling and who lives there; `accessibility` where a rule may weigh it."""
+    """A dwelling and who lives there; `accessibility`, and `essential` of one with a vehicle that others depend on (a
+    doctor's, say), where rules may weigh them.
+    """
 
     id: str
     compound: str
     dwelling: str
     accessibility: bool = False
+    essential: bool = False
 
 
 class Adopted(Struct, frozen=True, kw_only=True):

@@ -17,6 +17,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
     text,
 )
 
@@ -178,6 +179,7 @@ household = Table(
     Column("compound", String, nullable=False),
     Column("dwelling", String, nullable=False),
     Column("accessibility", Boolean, nullable=False),
+    Column("essential", Boolean, nullable=False, server_default=false()),
     UniqueConstraint("compound", "dwelling"),
 )
 

@@ -112,7 +112,7 @@ class Planning:
         asked = [
             Waiting(
                 turn=turn.id, standing_min=_minutes(standing, turn), age_ms=age_ms(turn, now_ms),
-                requested_ms=turn.requested_ms, advantage_min=self._advantage(turn, rules),
+                requested_ms=turn.requested_ms, advantage_min=sum(self._advantage(turn, rules)),
             )
             for turn in waiting
         ]  # fmt: skip
@@ -120,9 +120,13 @@ class Planning:
         order.sort(key=lambda turn: turn.instead_of is None)  # whom we failed first
         return Queue(order, standing, penalties(given, missed, now_ms))
 
-    def _advantage(self, turn: Turn, rules: RuleSet) -> float:
-        household = self._ledger.household(turn.household) if turn.household and rules.accessibility_min else None
-        return rules.accessibility_min if household is not None and household.accessibility else 0.0
+    def _advantage(self, turn: Turn, rules: RuleSet) -> tuple[int, int]:
+        """Minutes for accessibility, and for an essential vehicle."""
+        weighs = rules.accessibility_min or rules.essential_min
+        household = self._ledger.household(turn.household) if turn.household and weighs else None
+        if household is None:
+            return 0, 0
+        return rules.accessibility_min * household.accessibility, rules.essential_min * household.essential
 
     def _problem(self, site: SiteFacts, rules: RuleSet, first: int, order: Sequence[Turn]) -> Problem:
         """From the bucket that runs, in which nothing is promised any more but a plug that is free now."""
@@ -176,11 +180,13 @@ class Planning:
             place = plan.places.get(turn.id)
             start_ms = place.start_ms if place else None
             longer_ms = self.estimate.longer(0.9, start_ms - now_ms) if start_ms is not None else 0
+            accessibility_min, essential_min = self._advantage(turn, rules)
             overstay_min, no_shows = queue.penalty.get(turn.household or "", (0, 0))
             found[turn.id] = Decision(
                 rank=rank, of=len(queue.order), standing_min=_minutes(queue.standing, turn), overstay_min=overstay_min,
                 no_shows=no_shows, at_ms=now_ms, rules=version,
-                waited_min=age_ms(turn, now_ms) // 60_000, accessibility_min=round(self._advantage(turn, rules)),
+                waited_min=age_ms(turn, now_ms) // 60_000, accessibility_min=accessibility_min,
+                essential_min=essential_min,
                 made_good=turn.instead_of is not None, bound_by=plan.reasons.get(turn.id), p50_ms=start_ms,
                 p90_ms=None if start_ms is None else start_ms + longer_ms,
             )  # fmt: skip

@@ -87,7 +87,7 @@ def door(tmp_path, idle_store):
 def test_a_token_lets_in_until_it_is_given_back(door):
     assert door.says("wang", "GET", "/me").json() == {
         "name": "wang", "role": "resident", "language": "zh",
-        "household": {"id": "h1", "compound": "c-01", "dwelling": "3-501", "accessibility": False},
+        "household": {"id": "h1", "compound": "c-01", "dwelling": "3-501", "accessibility": False, "essential": False},
     }  # fmt: skip
     assert door.says("wang", "DELETE", "/login").status_code == 204
     refused = door.says("wang", "GET", "/me")

@@ -62,7 +62,7 @@ def test_one_dwelling_is_one_household(ledger):
 
 def test_what_changes_of_a_household_is_kept(ledger):
     ledger.register(Household(id="h1", compound="k-01", dwelling="3-502"))
-    moved = Household(id="h1", compound="k-01", dwelling="4-101", accessibility=True)
+    moved = Household(id="h1", compound="k-01", dwelling="4-101", accessibility=True, essential=True)
     ledger.register(moved)
     ledger.register(Household(id="h2", compound="k-01", dwelling="3-502"))
     assert ledger.household("h1") == moved

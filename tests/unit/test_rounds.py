@@ -95,6 +95,19 @@ def test_who_was_given_less_goes_first():
     assert street.decision(again).rank > 1
 
 
+def test_what_rules_give_for_accessibility_and_an_essential_vehicle_brings_forward_and_is_said():
+    street = Neighbourhood(piles=1)
+    street.ledger.adopt(replace(street.rules, accessibility_min=60, essential_min=90), 1, "p", street.now_ms)
+    for no, more in ((2, {"accessibility": True}), (3, {"essential": True})):
+        street.ledger.register(replace(street.ledger.household(f"h{no}"), **more))
+    asked = [street.asks(f"h{no}", kwh=7.0) for no in (1, 2, 3)]
+    street.later(1)
+    decided = [street.decision(one) for one in asked]
+    assert [(one.rank, one.accessibility_min, one.essential_min) for one in decided] == [
+        (3, 0, 0), (2, 60, 0), (1, 0, 90),
+    ]  # fmt: skip
+
+
 def test_what_was_offered_and_not_answered_goes_to_the_next():
     street = Neighbourhood(piles=1)
     first = street.asks("h1", kwh=3.5, hours=2)
