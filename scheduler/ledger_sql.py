@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 from sqlalchemy import (
     BigInteger,
     Connection,
+    Row,
+    RowMapping,
     Select,
     and_,
     case,
@@ -207,20 +209,21 @@ class SqlLedger:
         return self._db.read(lambda connection: {row.site: row.why for row in connection.execute(select(cut))})
 
     def imbalance(self) -> Imbalance:
-        def weigh(connection: Connection) -> Imbalance:
-            counts = (site_bucket, quota_use)
-            return imbalance(
-                turns=[turn_of(row) for row in connection.execute(select(turn)).mappings()],
-                claims={
-                    Claim(*row) for row in connection.execute(select(claim.c.connector, claim.c.bucket, claim.c.turn))
-                },
-                counts={
-                    (tuple(row[:-2]), row[-2]): row[-1] for table in counts for row in connection.execute(select(table))
-                },
-                live={row.household: row.live for row in connection.execute(select(household_use))},
-            )
+        books = select(claim.c.connector, claim.c.bucket, claim.c.turn), select(household_use)
+        counts = select(site_bucket), select(quota_use)
 
-        return self._db.read(weigh, isolation_level=ONE_SNAPSHOT[self._db.dialect])
+        def read(connection: Connection) -> tuple[Sequence[RowMapping], list[Sequence[Row[Any]]]]:
+            turns = connection.execute(select(turn)).mappings().all()
+            return turns, [connection.execute(one).all() for one in (*books, *counts)]
+
+        # Worked out after the transaction, which must not stand idle.
+        turns, (claims, live, *counted) = self._db.read(read, isolation_level=ONE_SNAPSHOT[self._db.dialect])
+        return imbalance(
+            turns=[turn_of(row) for row in turns],
+            claims={Claim(*row) for row in claims},
+            counts={(tuple(row[:-2]), row[-2]): row[-1] for rows in counted for row in rows},
+            live={row.household: row.live for row in live},
+        )
 
     def close(self) -> None:
         self._db.close()
