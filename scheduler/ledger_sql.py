@@ -209,19 +209,24 @@ class SqlLedger:
         return self._db.read(lambda connection: {row.site: row.why for row in connection.execute(select(cut))})
 
     def imbalance(self) -> Imbalance:
-        books = select(claim.c.connector, claim.c.bucket, claim.c.turn), select(household_use)
-        counts = select(site_bucket), select(quota_use)
+        asked = (
+            select(claim.c.connector, claim.c.bucket, claim.c.turn),
+            select(household_use),
+            select(site_bucket),
+            select(quota_use),
+        )
 
         def read(connection: Connection) -> tuple[Sequence[RowMapping], list[Sequence[Row[Any]]]]:
             turns = connection.execute(select(turn)).mappings().all()
-            return turns, [connection.execute(one).all() for one in (*books, *counts)]
+            return turns, [connection.execute(one).all() for one in asked]
 
         # Worked out after the transaction, which must not stand idle.
-        turns, (claims, live, *counted) = self._db.read(read, isolation_level=ONE_SNAPSHOT[self._db.dialect])
+        turns, books = self._db.read(read, isolation_level=ONE_SNAPSHOT[self._db.dialect])
+        claims, live, power, quota = books
         return imbalance(
             turns=[turn_of(row) for row in turns],
             claims={Claim(*row) for row in claims},
-            counts={(tuple(row[:-2]), row[-2]): row[-1] for rows in counted for row in rows},
+            counts={(tuple(row[:-2]), row[-2]): row[-1] for row in (*power, *quota)},
             live={row.household: row.live for row in live},
         )
 
