@@ -8,7 +8,6 @@ from typing import Any, TypeVar
 from sqlalchemy import (
     BigInteger,
     Connection,
-    Row,
     RowMapping,
     Select,
     and_,
@@ -216,7 +215,7 @@ class SqlLedger:
             select(quota_use),
         )
 
-        def read(connection: Connection) -> tuple[Sequence[RowMapping], list[Sequence[Row[Any]]]]:
+        def read(connection: Connection) -> tuple[Sequence[RowMapping], list[Any]]:
             turns = connection.execute(select(turn)).mappings().all()
             return turns, [connection.execute(one).all() for one in asked]
 
