@@ -95,7 +95,7 @@ def _why_then(turn: Turn, decision: Decision) -> list[Sentence]:
     said = [Sentence(decision.bound_by)] if decision.bound_by else []
     if turn.place is not None and turn.state in ("offered", "reserved", "active"):
         said.append(Sentence("starts_at", {"start_ms": turn.place.start_ms, "end_ms": turn.place.end_ms}))
-    elif decision.p50_ms is not None and decision.p90_ms is not None:
+    elif turn.state in WAITS and decision.p50_ms is not None and decision.p90_ms is not None:
         said.append(Sentence("starts", {"p50_ms": decision.p50_ms, "p90_ms": decision.p90_ms}))
     if turn.place is not None and len(set(turn.place.watts[turn.place.watts[0] == 0 :])) > 1:  # from now on it has 0 W
         said.append(Sentence("power_shared", {"end_ms": turn.place.end_ms}))

@@ -254,6 +254,12 @@ def test_a_promise_is_said_with_its_start_and_end_and_that_power_moves():
     ]
 
 
+def test_what_has_ended_is_not_said_to_begin():
+    ended = turns.cancelled(a_turn(), NINE_MS)
+    decision = Decision(rank=2, of=9, standing_min=-312, bound_by="taken", p50_ms=NINE_MS, p90_ms=DUSK_MS)
+    assert [one.code for one in explain(ended, decision)] == ["standing_less", "taken"]
+
+
 def test_what_begins_from_now_on_shares_no_power():
     now_on = says(replace(reserved(), place=Place(PLUG, a_place().first, (0, 7_000))), AVERAGE)
     assert now_on[-1][1] == "It starts at 22 Nov 17:00 and ends at 22 Nov 17:30."
