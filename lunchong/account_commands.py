@@ -8,13 +8,11 @@ from typing import Annotated
 
 import typer
 
+from lunchong.command_options import Config, Data, settings_of
 from lunchong.errors import UsageError, UserError
 from scheduler.accounts import Role
 
 account = typer.Typer(help="Who may log in, and as what.", no_args_is_help=True)
-
-Data = Annotated[Path | None, typer.Option("--data", help="The data folder.", show_default="./data")]
-Config = Annotated[Path | None, typer.Option("--config", help="Settings file.", show_default="DATA/lunchong.toml")]
 
 
 @account.command("add")
@@ -45,12 +43,11 @@ def add(
 def _keep(name: str, role: Role, household: str | None, password: str, data: Path | None, config: Path | None) -> None:
     import bcrypt
 
-    from lunchong.settings import read
     from lunchong.turns_side import open_ledger
     from scheduler.accounts import Account, AccountTaken
     from scheduler.ledger import LedgerUnavailable
 
-    settings = read(data_dir=data, config=config, options={})
+    settings = settings_of(data, config)
     if not settings.data_dir.exists():
         raise UserError(f"there is no {settings.data_dir}: run `lunchong init` first")
     hashed = bcrypt.hashpw(password.encode(), bcrypt.gensalt()).decode()

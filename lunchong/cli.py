@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 import typer
 
 from lunchong.account_commands import account
+from lunchong.command_options import AsJson, Config, Data, settings_of
 from lunchong.errors import UsageError, UserError
+from lunchong.letter_commands import dead_letters
 
 if TYPE_CHECKING:
     from lunchong.office import EnrolKind
@@ -29,7 +31,6 @@ app = typer.Typer(
 device = typer.Typer(help="Devices that may speak on the bus.", no_args_is_help=True)
 client = typer.Typer(help="Programs that may listen on the bus.", no_args_is_help=True)
 inventory = typer.Typer(help="The things of the place.", no_args_is_help=True)
-dead_letters = typer.Typer(help="Messages that could not be taken.", no_args_is_help=True)
 rules = typer.Typer(help="How the bays of a site are shared.", no_args_is_help=True)
 for name, group in (
     ("account", account), ("device", device), ("client", client), ("inventory", inventory), ("rules", rules),
@@ -37,9 +38,6 @@ for name, group in (
 ):  # fmt: skip
     app.add_typer(group, name=name)
 
-Data = Annotated[Path | None, typer.Option("--data", help="The data folder.", show_default="./data")]
-Config = Annotated[Path | None, typer.Option("--config", help="Settings file.", show_default="DATA/lunchong.toml")]
-AsJson = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]
 PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 
 
@@ -75,12 +73,6 @@ def _fail(what: str, code: int) -> NoReturn:
     sys.exit(code)
 
 
-def _settings(data: Path | None, config: Path | None, **options: object) -> Settings:
-    from lunchong.settings import read
-
-    return read(data_dir=data, config=config, options=options)
-
-
 @app.command()
 def demo(
     port: Annotated[int | None, typer.Option(help="Port of the page and the API.", show_default="8080")] = None,
@@ -113,7 +105,7 @@ Driver = Annotated[Literal["wall", "messages"], typer.Option("--clock", help="Wh
 @app.command()
 def serve(speed: Speed = 1, clock: Driver = "wall", data: Data = None, config: Config = None) -> None:
     """Broker, ingest, store and API in one process, for real or simulated devices outside it."""
-    settings = _settings(data, config)
+    settings = settings_of(data, config)
     from lunchong.logs import to_terminal
     from lunchong.process import run
     from lunchong.serve import Installation
@@ -126,7 +118,7 @@ def serve(speed: Speed = 1, clock: Driver = "wall", data: Data = None, config: C
 @app.command()
 def ingest(speed: Speed = 1, clock: Driver = "wall", data: Data = None, config: Config = None) -> None:
     """Ingest alone, over InfluxDB and a broker of your own; `api` shows what it takes."""
-    settings = _settings(data, config)
+    settings = settings_of(data, config)
     from lunchong.ingest_process import IngestProcess
     from lunchong.logs import to_terminal
     from lunchong.process import run
@@ -139,7 +131,7 @@ def ingest(speed: Speed = 1, clock: Driver = "wall", data: Data = None, config: 
 @app.command()
 def api(data: Data = None, config: Config = None) -> None:
     """HTTP alone, beside `ingest` and on its data folder."""
-    settings = _settings(data, config)
+    settings = settings_of(data, config)
     from lunchong.api_process import ApiProcess
     from lunchong.logs import to_terminal
     from lunchong.process import run
@@ -151,7 +143,7 @@ def api(data: Data = None, config: Config = None) -> None:
 @app.command()
 def scheduler(data: Data = None, config: Config = None) -> None:
     """Turns alone, beside `ingest` and on its data folder; a second one stands by and takes over."""
-    settings = _settings(data, config)
+    settings = settings_of(data, config)
     from lunchong.logs import to_terminal
     from lunchong.process import run
     from lunchong.scheduler_process import SchedulerProcess
@@ -199,7 +191,7 @@ def init(data: Data = None, config: Config = None) -> None:
     """Make the data folder with its secrets, and an example of an inventory where there is none."""
     from lunchong.setting_up import set_up
 
-    for line in set_up(_settings(data, config)):
+    for line in set_up(settings_of(data, config)):
         print(line)
 
 
@@ -213,7 +205,7 @@ def doctor(
     """Say what is wrong here and what to do about it; exit code 1 when anything is."""
     from lunchong.doctor import examine
 
-    found = examine(_settings(data, config))
+    found = examine(settings_of(data, config))
     if as_json:
         print(json.dumps(found.as_dict(), ensure_ascii=False))
     else:
@@ -234,13 +226,13 @@ def enroll_device(
     """Give a device, or a site's gateway, a new password, and print it this once."""
     if gateway == (device is not None):
         raise UsageError("name SITE and DEVICE, or SITE with --gateway")
-    _enroll("gateway" if gateway else "device", site, device or "", as_json, _settings(data, config))
+    _enroll("gateway" if gateway else "device", site, device or "", as_json, settings_of(data, config))
 
 
 @client.command("enroll")
 def enroll_client(name: str, as_json: AsJson = False, data: Data = None, config: Config = None) -> None:
     """Give a program that reads states and sessions a new password, and print it this once."""
-    _enroll("client", "", name, as_json, _settings(data, config))
+    _enroll("client", "", name, as_json, settings_of(data, config))
 
 
 def _enroll(what: EnrolKind, site: str, name: str, as_json: bool, settings: Settings) -> None:
@@ -265,7 +257,7 @@ def inventory_check(
     """Name every mistake of an inventory with its line."""
     from lunchong.inventory_file import InventoryFile
 
-    path = file or _settings(data, config).inventory
+    path = file or settings_of(data, config).inventory
     found = InventoryFile(path).read()
     print(f"{path} is right: {len(found.sites)} sites, {len(found.devices)} devices")
 
@@ -275,7 +267,7 @@ def inventory_export(data: Data = None, config: Config = None) -> None:
     """Print the inventory in use."""
     from lunchong.offline import office
 
-    with office(_settings(data, config)) as desk:
+    with office(settings_of(data, config)) as desk:
         print(desk.inventory_text(), end="")
 
 
@@ -284,76 +276,4 @@ def rules_check(file: Annotated[Path, typer.Argument()], data: Data = None, conf
     """Name every mistake of a site's rules with its line; with an inventory in place, what does not fit it too."""
     from lunchong.rules_file import check
 
-    print("\n".join(check(file, _settings(data, config), datetime.now(UTC).year)))
-
-
-Ids = Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="Ids as `dead-letters list` shows them.")]
-All = Annotated[bool, typer.Option("--all", help="All of them.")]
-
-
-def _chosen(ids: list[str] | None, everything: bool) -> list[str] | None:
-    if bool(ids) == everything:
-        raise UsageError("name ids, or --all")
-    return ids or None
-
-
-@dead_letters.command("list")
-def dead_letters_list(
-    limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many.")] = 100,
-    after: Annotated[str | None, typer.Option(metavar="ID", help="Go on after this one.")] = None,
-    as_json: AsJson = False,
-    data: Data = None,
-    config: Config = None,
-) -> None:
-    """The newest messages that could not be taken, each with its reason."""
-    from lunchong.letters import as_dict, as_line
-    from lunchong.offline import office
-
-    with office(_settings(data, config)) as desk:
-        letters = desk.dead_letters(limit, after)
-    if as_json:
-        print(json.dumps([as_dict(letter) for letter in letters], ensure_ascii=False))
-    else:
-        for letter in letters:
-            print(as_line(letter))
-
-
-@dead_letters.command("show")
-def dead_letters_show(
-    wanted: Annotated[str, typer.Argument(metavar="ID")],
-    as_json: AsJson = False,
-    data: Data = None,
-    config: Config = None,
-) -> None:
-    """One dead letter whole, as it came."""
-    from lunchong.letters import as_dict, found, plain
-    from lunchong.offline import office
-
-    with office(_settings(data, config)) as desk:
-        letter = as_dict(found(desk, wanted))
-    if as_json:
-        print(json.dumps(letter, ensure_ascii=False))
-    else:
-        for key, value in letter.items():
-            print(f"{key:12} {plain(str(value))}")
-
-
-@dead_letters.command("retry")
-def dead_letters_retry(ids: Ids = None, everything: All = False, data: Data = None, config: Config = None) -> None:
-    """Try dead letters again, say after the inventory was mended; asks the running server."""
-    from lunchong.offline import office
-
-    chosen = _chosen(ids, everything)
-    with office(_settings(data, config)) as desk:
-        taken, left = desk.retry_dead(chosen)
-    print(f"{taken} taken, {left} still dead")
-
-
-@dead_letters.command("purge")
-def dead_letters_purge(ids: Ids = None, everything: All = False, data: Data = None, config: Config = None) -> None:
-    """Delete dead letters."""
-    from lunchong.offline import office
-
-    chosen = _chosen(ids, everything)
-    with office(_settings(data, config)) as desk:
-        print(f"{desk.purge_dead(chosen, None)} deleted")
+    print("\n".join(check(file, settings_of(data, config), datetime.now(UTC).year)))
