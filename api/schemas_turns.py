@@ -48,6 +48,10 @@ class TurnWish(Wish):
     flexible: bool = Field(default=False, description="May be given less power for longer")
 
 
+class MoveWish(Wish):
+    site: Id = Field(examples=["jn-02"], description="Where the turn is to wait from now on")
+
+
 class ReviewWish(Wish):
     note: str = Field(min_length=1, max_length=2_000, examples=["A car stood in my bay; I was there at 18:05."])
 
@@ -112,6 +116,21 @@ class TurnAnswer(Answer):
 
 class TurnsAnswer(Answer):
     items: list[TurnAnswer]
+
+
+class AlternativeAnswer(Answer):
+    """What another site would likely give to the turn if it waited there from now on."""
+
+    site: str = Field(examples=["jn-02"])
+    name: Text
+    walk_min: int = Field(description="From the turn's own site")
+    start: StartAnswer
+    end: str = Field(examples=[NINE])
+    energy_kwh: float = Field(description="Less than the turn is planned with where it is flexible, and no more fits")
+
+
+class AlternativesAnswer(Answer):
+    items: list[AlternativeAnswer]
 
 
 class Explained(Answer):

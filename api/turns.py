@@ -11,6 +11,7 @@ from ingest.clock import rfc3339
 from scheduler.accounts import Accounts, Review
 from scheduler.desk import Desk
 from scheduler.explain import Decision, explain, refused
+from scheduler.planning import Likely
 from scheduler.sentences import Sentence
 from scheduler.tariff import cost_yuan
 from scheduler.turns import Turn
@@ -26,6 +27,8 @@ class Turns:
     accounts: Accounts
     decision: Callable[[Turn], Decision | None]
     timezone: str
+    likely: Callable[[Turn, int], Likely | None] | None = None
+    """Where a turn would go if it waited at its site; None where this process plans nothing."""
 
     def answer(self, turn: Turn) -> TurnAnswer:
         place, decision = turn.place, self.decision(turn)

@@ -140,7 +140,7 @@ class TurnsSide:
 
     def given(self) -> Turns:
         """For whoever shows turns, and takes wishes."""
-        return Turns(self.desk, self.ledger.accounts, self.planning.decision, self._timezone)
+        return Turns(self.desk, self.ledger.accounts, self.planning.decision, self._timezone, self.planning.likely)
 
     def _round(self) -> None:
         try:

@@ -16,6 +16,7 @@ from scheduler.ground import Ground
 from scheduler.ledger import OverLimit, Taken
 from scheduler.plan import Fixed, Plan, Plug, Problem, Request, weight_of
 from scheduler.plan_evening import before_the_night
+from scheduler.plan_greedy import greedy
 from scheduler.plan_parts import with_parts
 from scheduler.quiet import QuietHours
 from scheduler.rules import GUESTS, IsWorkday, RuleSet, open_in, quota
@@ -40,6 +41,17 @@ MOST_SAID = 100_000
 Solve = Callable[[Problem], Plan]
 
 
+class Likely(NamedTuple):
+    """Where somebody would go, and when it would begin at the latest in nine of ten cases."""
+
+    place: Place
+    p90_ms: int
+
+
+class Unseen(Exception):
+    """What is free cannot be told now."""
+
+
 class Planning:
     """Used by who leads alone. `solve` makes the best plan that there is time for."""
 
@@ -58,11 +70,7 @@ class Planning:
         """Place everybody who waits at a site, and offer what begins soon."""
         site, rules, _ = self._desk.rules(site_id)
         first = bucket_at(now_ms)
-        waiting = [
-            turn
-            for turn in self._ledger.turns(site=site_id, states=["requested", "queued"])
-            if bucket_at(turn.earliest_ms) < first + BUCKETS_PER_DAY
-        ]
+        waiting = self._waiting(site_id, first)
         if not waiting:
             self._decisions.pop(site_id, None)
             return
@@ -88,6 +96,28 @@ class Planning:
         """Why a turn that waits stands where it does, as far as this process planned it."""
         return self._decisions.get(turn.site, {}).get(turn.id)
 
+    def likely(self, turn: Turn, now_ms: int) -> Likely | None:
+        """Where a turn would go at its site if it waited there, beside all who do; None where nowhere. Nothing is
+        written, offered, or remembered. Raises Unseen.
+        """
+        if not self._ground.believed:
+            raise Unseen("nothing is heard of the piles")
+        site, rules, _ = self._desk.rules(turn.site)
+        first = bucket_at(now_ms)
+        if not _is_near(turn, first):
+            return None
+        order, _ = self._order(turn.site, rules, [*self._waiting(turn.site, first), turn], now_ms)
+        problem = self._problem(site, rules, first, order)
+        plan = with_parts(problem, before_the_night(problem, greedy(problem)), round(LEAST_KWH * 1_000))
+        place = plan.places.get(turn.id)
+        if place is None:
+            return None
+        return Likely(place, place.start_ms + self.estimate.longer(0.9, place.start_ms - now_ms))
+
+    def _waiting(self, site_id: str, first: int) -> list[Turn]:
+        asked = self._ledger.turns(site=site_id, states=["requested", "queued"])
+        return [turn for turn in asked if _is_near(turn, first)]
+
     def _offer(self, turn: Turn, place: Place, problem: Problem, quiet: QuietHours, now_ms: int) -> None:
         """From now on, where its plug is free already and its car can be there; somebody else may be faster."""
         is_free = self._ground.seen(place.connector) == "free" and not any(
@@ -107,6 +137,9 @@ class Planning:
         """Who waits, first in turn first, and how much each household had."""
         since_ms = now_ms - WINDOW_MS
         pool = self._ledger.pool(site_id, since_ms)
+        for turn in waiting:  # of whom one may be only thought of
+            if turn.household is not None:
+                pool.setdefault(turn.household, turn.requested_ms)
         had = occupied_min(self._ledger.deliveries(pool, since_ms), self._ledger.no_shows(pool, since_ms), now_ms)
         standing = standings(pool, had, now_ms)
         known = {turn.id: turn for turn in waiting}
@@ -235,6 +268,11 @@ def _kept_free(turn: Turn, turnover: int, first: int, quiet: QuietHours) -> int:
     return max(turnover, until - place.end)
 
 
+def _is_near(turn: Turn, first: int) -> bool:
+    """Whether it may begin within the horizon."""
+    return bucket_at(turn.earliest_ms) < first + BUCKETS_PER_DAY
+
+
 def _minutes(standing: dict[str, Standing], turn: Turn) -> float:
     mine = standing.get(turn.household or "")
     return mine.minutes if mine is not None else 0.0
@@ -243,7 +281,7 @@ def _minutes(standing: dict[str, Standing], turn: Turn) -> float:
 def _request(turn: Turn, plugs: Sequence[Connector], rules: RuleSet, weight: int, turnover: int) -> Request:
     return Request(
         id=turn.id,
-        kinds=_kinds(turn.max_w, plugs),
+        kinds=kinds(turn.max_w, plugs),
         earliest=-(-turn.earliest_ms // BUCKET_MS),
         depart_by=bucket_at(turn.depart_by_ms),
         need_wh=max(1, round(turn.energy_kwh * 1_000)),
@@ -264,7 +302,7 @@ def _weight(turn: Turn, weight: int) -> int:
     return max(1, round(weight * larger))
 
 
-def _kinds(max_w: int, plugs: Sequence[Connector]) -> tuple[str, ...]:
+def kinds(max_w: int, plugs: Sequence[Connector]) -> tuple[str, ...]:
     """The plugs that a car fits, as far as its power tells: until its vehicle is known, no more does."""
     there = sorted({one.type for one in plugs})
     fitting = [one for one in there if (one == "GBT_DC") == (max_w > FASTEST_AC_W)]
