@@ -92,7 +92,7 @@ def test_where_nobody_listens_it_may_be_sent_again():
         post(f"http://127.0.0.1:{free_port()}/")
 
 
-@pytest.mark.parametrize("status", [400, 404, None])
-def test_what_was_refused_or_cut_off_is_not_sent_again(status):
+@pytest.mark.parametrize("status", [301, 307, 400, 404, None])
+def test_what_was_refused_sent_elsewhere_or_cut_off_is_not_sent_again(status):
     with answering(status) as (url, _), pytest.raises(Unsure):
         post(url)
