@@ -105,6 +105,19 @@ def test_who_watches_is_told_when_a_plug_is_free_and_nobody_has_it_soon(ledger):
     assert street.post.turn(1, street.now_ms) == 1
 
 
+def test_nobody_is_called_to_a_site_that_is_cut_off(ledger):
+    street = Neighbourhood(piles=1, ledger=ledger)
+    looking = LookingOut(street.desk, street.ground, ledger.accounts)
+    street.later(1)
+    ledger.accounts.watch(Watched(id="w1", household="h1", site=SITE, at_ms=street.now_ms))
+    ledger.cut(SITE, "smoke", street.now_ms)
+    looking.look(street.now_ms)
+    assert ledger.accounts.notices("h1") == []
+    ledger.reset(SITE)
+    looking.look(street.now_ms)
+    assert [one.id for one in ledger.accounts.notices("h1")] == ["w1:free"]
+
+
 def test_who_goes_leaves_books_that_are_whole_and_nothing_that_says_who_it_was(ledger):
     ledger.register(Household(id="h1", compound="k-01", dwelling="3-502"))
     ledger.accounts.add(WANG)
