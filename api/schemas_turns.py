@@ -12,6 +12,8 @@ from ingest.assets import SiteMode
 from scheduler.turns import Kind, State
 
 ID = r"^[A-Za-z0-9_-]{1,32}$"
+NO_NUL = r"^[^\x00]+$"
+"""What PostgreSQL can keep."""
 Id = Annotated[str, Field(pattern=ID)]
 Time = Annotated[str, Field(max_length=40, examples=[NINE], json_schema_extra={"format": "date-time"})]
 
@@ -53,11 +55,15 @@ class MoveWish(Wish):
 
 
 class ReviewWish(Wish):
-    note: str = Field(min_length=1, max_length=2_000, examples=["A car stood in my bay; I was there at 18:05."])
+    note: str = Field(
+        min_length=1, max_length=2_000, pattern=NO_NUL, examples=["A car stood in my bay; I was there at 18:05."]
+    )
 
 
 class ReviewReply(Wish):
-    answer: str = Field(min_length=1, max_length=2_000, examples=["You are right: it is no missed turn."])
+    answer: str = Field(
+        min_length=1, max_length=2_000, pattern=NO_NUL, examples=["You are right: it is no missed turn."]
+    )
 
 
 class ReviewAnswer(Answer):

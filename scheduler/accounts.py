@@ -101,7 +101,8 @@ class Accounts(Protocol):
     def accounts(self) -> list[Account]:
         """In order of name."""
 
-    def log_in(self, login: Login) -> None: ...
+    def log_in(self, login: Login, password: str, wall_ms: int) -> bool:
+        """Keep it, if that is still its account's password (hash); whether it was. Those whose time is over go."""
 
     def log_out(self, token_hash: str) -> None: ...
 

@@ -36,7 +36,7 @@ def test_a_name_is_one_account_s(ledger):
 def test_a_login_ends_with_its_time_or_by_hand(ledger):
     ledger.accounts.add(WANG)
     for token, until_ms in (("a", 1_000), ("b", 2_000)):
-        ledger.accounts.log_in(Login(token_hash=token, account="wang", until_ms=until_ms))
+        assert ledger.accounts.log_in(Login(token_hash=token, account="wang", until_ms=until_ms), "hash", 0)
     assert ledger.accounts.logged_in("a", 999) == WANG
     assert ledger.accounts.logged_in("a", 1_000) is None
     assert ledger.accounts.logged_in("c", 0) is None
@@ -46,11 +46,40 @@ def test_a_login_ends_with_its_time_or_by_hand(ledger):
 
 def test_another_password_ends_every_login_and_another_language_none(ledger):
     ledger.accounts.add(WANG)
-    ledger.accounts.log_in(Login(token_hash="a", account="wang", until_ms=1_000))
+    ledger.accounts.log_in(Login(token_hash="a", account="wang", until_ms=1_000), "hash", 0)
     ledger.accounts.change(replace(WANG, language="en"))
     assert ledger.accounts.logged_in("a", 0).language == "en"
     ledger.accounts.change(replace(WANG, password="other"))
     assert ledger.accounts.logged_in("a", 0) is None
+
+
+def test_a_login_whose_time_is_over_is_not_kept(ledger):
+    ledger.accounts.add(WANG)
+    for token, at_ms in (("a", 0), ("b", 1_000)):
+        ledger.accounts.log_in(Login(token_hash=token, account="wang", until_ms=at_ms + 1_000), "hash", at_ms)
+    assert ledger.accounts.logged_in("a", 0) is None
+    assert ledger.accounts.logged_in("b", 1_000) == WANG
+
+
+def test_nobody_is_let_in_by_a_password_that_was_changed_meanwhile_nor_as_who_has_the_name_next(ledger):
+    made = Login(token_hash="a", account="wang", until_ms=1_000)
+    ledger.accounts.add(WANG)
+    ledger.accounts.change(replace(WANG, password="other"))
+    assert not ledger.accounts.log_in(made, "hash", 0)
+    assert ledger.accounts.logged_in("a", 0) is None
+    ledger.accounts.remove("wang")
+    assert not ledger.accounts.log_in(made, "other", 0)
+    ledger.accounts.add(WANG)
+    assert ledger.accounts.logged_in("a", 0) is None
+
+
+def test_who_answered_a_review_and_goes_is_not_named_any_more(ledger):
+    ledger.accounts.add(replace(WANG, name="li", role="staff", household=None))
+    said = {"id": "r1", "turn": "t1", "household": "h1", "note": "I was there", "at_ms": 1}
+    ledger.accounts.review(Review(**said, answer="so you were", answered_by="li", answered_ms=2))
+    ledger.accounts.remove("li")
+    [left] = ledger.accounts.reviews()
+    assert left.answered_by == "gone-account"
 
 
 def test_a_vehicle_is_kept_changed_and_dropped(ledger):

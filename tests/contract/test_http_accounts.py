@@ -8,6 +8,7 @@ import bcrypt
 import pytest
 from icalendar import Calendar
 
+from api.routes.login import NOBODY
 from api.turns import Turns
 from ingest.clock import rfc3339
 from ingest.workdays import is_workday
@@ -107,6 +108,22 @@ def test_a_wrong_name_and_a_wrong_password_are_the_same(door, name, password):
     answer = door.client.post("/api/v1/login", json={"name": name, "password": password})
     assert (answer.status_code, answer.json()["type"]) == (401, "/problems/wrong-login")
     assert "set-cookie" not in answer.headers
+
+
+def test_a_name_that_is_not_there_takes_as_long(door):
+    cost = bcrypt.gensalt().split(b"$")[2]  # as accounts are made with
+    assert NOBODY.split(b"$")[2] == cost
+    assert not bcrypt.checkpw(b"", NOBODY)
+
+
+def test_what_no_database_keeps_is_no_name_and_no_note(door, monkeypatch):
+    turn = door.asks().json()["id"]
+    assert door.says("wang", "POST", f"/turns/{turn}/review", json={"note": "I was\x00 there"}).status_code == 422
+    assert door.says("wang", "POST", f"/turns/{turn}/review", json={"note": "I was\nthere"}).status_code == 201
+    asked = []
+    monkeypatch.setattr(type(door.desk.ledger.accounts), "account", lambda _self, name: asked.append(name))
+    answer = door.client.post("/api/v1/login", json={"name": "wang\x00", "password": PASSWORD})
+    assert (answer.status_code, answer.json()["type"], asked) == (401, "/problems/wrong-login", [])
 
 
 def test_who_guesses_has_to_wait(door):

@@ -43,10 +43,12 @@ def answering(status):
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
-    yield f"http://127.0.0.1:{server.server_port}/notices?token=secret", came
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/notices?token=secret", came
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
 
 
 def post(url, what="offer", turn=OFFER, why=None):
