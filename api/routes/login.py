@@ -6,9 +6,10 @@ from secrets import token_urlsafe
 from typing import Annotated
 
 import bcrypt
-from fastapi import APIRouter, Cookie, Request, Response
+from fastapi import APIRouter, Cookie, Request, Response, Security
+from fastapi.security import HTTPAuthorizationCredentials
 
-from api.callers import COOKIE, Asker, Given, Staff, asked_of_ledger
+from api.callers import COOKIE, Asker, Given, Staff, asked_of_ledger, bearer
 from api.deps import Ctx, client_address, is_https
 from api.limiter import Limiter
 from api.problems import CrossSite, Forbidden, Invalid, NotReady, TooManyRequests, Unauthorized, WrongLogin, responses
@@ -61,15 +62,15 @@ def log_in(request: Request, response: Response, ctx: Ctx, given: Given, wish: L
 
 @router.delete("/login", status_code=204, responses=responses(Unauthorized, CrossSite, NotReady))
 def log_out(
-    request: Request,
     response: Response,
     given: Given,
     _who: Asker,
+    token: Annotated[HTTPAuthorizationCredentials | None, Security(bearer)],
     cookie: Annotated[str | None, Cookie(alias=COOKIE)] = None,
 ) -> None:
     """The token that was sent holds no longer."""
-    said = request.headers.get("authorization", "").partition(" ")[2] or cookie or ""
-    asked_of_ledger(lambda: given.accounts.log_out(token_hash(said)))
+    said = token.credentials if token is not None else cookie
+    asked_of_ledger(lambda: given.accounts.log_out(token_hash(said or "")))
     response.delete_cookie(COOKIE, path="/")
 
 

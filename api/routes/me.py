@@ -7,11 +7,11 @@ from typing import Annotated
 
 import bcrypt
 import msgspec
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Path, Query, Request
 from msgspec.structs import replace
 
 from api.callers import Asker, Caller, Given, OfHousehold, asked_of_ledger
-from api.deps import Ctx, Near, invalid, site_of
+from api.deps import Ctx, Near, client_address, invalid, site_of
 from api.geo import distance_m
 from api.problems import (
     CrossSite,
@@ -19,6 +19,7 @@ from api.problems import (
     Invalid,
     NotNow,
     NotReady,
+    TooManyRequests,
     TooManyWatches,
     Unauthorized,
     UnknownSite,
@@ -28,6 +29,7 @@ from api.problems import (
     responses,
 )
 from api.routes.login import is_password
+from api.routes.turns import done
 from api.schemas_me import (
     DeliveryAnswer,
     Export,
@@ -65,9 +67,11 @@ def me(given: Given, who: Asker) -> MeAnswer:
     return asked_of_ledger(lambda: _me(given, _account(given, who)))
 
 
-@router.patch("/me", responses=responses(*NEEDS, WrongLogin, Invalid))
-def change_me(given: Given, who: Asker, wish: MeWish) -> MeAnswer:
+@router.patch("/me", responses=responses(*NEEDS, WrongLogin, TooManyRequests, Invalid))
+def change_me(request: Request, ctx: Ctx, given: Given, who: Asker, wish: MeWish) -> MeAnswer:
     """Another language, or another password: then whoever was logged in has to log in again."""
+    if wish.password is not None:  # whoever has a token alone could guess it here
+        request.app.state.login_limits.admit(who.name, client_address(request, ctx), ctx.mono_s())
 
     def changed() -> MeAnswer:
         account = _account(given, who)
@@ -102,7 +106,7 @@ def forget_me(ctx: Ctx, given: Given, who: Asker) -> None:
                 given.desk.cancel(turn, ctx.service_ms(), by=account.name)
         given.accounts.remove(account.name)
 
-    asked_of_ledger(forgotten)
+    done(forgotten)
 
 
 @router.get("/me/vehicles", responses=responses(*NEEDS))

@@ -161,6 +161,20 @@ def test_behind_a_trusted_proxy_with_tls_the_cookie_is_for_tls_alone(door, tmp_p
     assert ("; secure" in answer.headers["set-cookie"].lower()) == is_secure
 
 
+def test_who_has_a_token_alone_cannot_guess_the_password_either(door):
+    said = {"password": "battery staple", "current_password": "wrong horse"}
+    tries = [door.says("wang", "PATCH", "/me", json=said).status_code for _ in range(6)]
+    assert tries == [401] * 4 + [429] * 2, "of five tries, one was to log in"
+    assert door.says("wang", "PATCH", "/me", json={"language": "en"}).status_code == 200
+
+
+def test_a_cookie_is_logged_out_beside_a_login_of_another_kind(door):
+    door.client.post("/api/v1/login", json={"name": "wang", "password": PASSWORD})
+    cookie = door.client.cookies["lunchong"]
+    door.client.delete("/api/v1/login", auth=("staff", "something"))
+    assert door.client.get("/api/v1/me", headers={"Cookie": f"lunchong={cookie}"}).status_code == 401
+
+
 def test_another_password_ends_every_login(door):
     wrong = door.says("wang", "PATCH", "/me", json={"password": "battery staple", "current_password": "no"})
     assert wrong.json()["type"] == "/problems/wrong-login"
@@ -377,6 +391,19 @@ def test_everything_that_is_kept_can_be_taken_along_and_forgotten(door):
         "zhang",
         "zhao",
     ]
+
+
+def test_who_goes_while_its_car_is_plugged_in_is_told(door, monkeypatch):
+    turn, place = door.promised()
+    door.says("wang", "POST", f"/turns/{turn}/accept")
+    door.street.service_ms = place.start_ms
+    ledger = door.desk.ledger
+    before = ledger.turns(household="h1")
+    door.desk.plug_in(turn, door.street.service_ms)
+    monkeypatch.setattr(ledger, "turns", lambda **_said: before)
+    refused = door.says("wang", "DELETE", "/me")
+    assert (refused.status_code, refused.json()["type"]) == (409, "/problems/not-now")
+    assert door.says("wang", "GET", "/me").status_code == 200
 
 
 def test_the_admin_token_is_no_account(door):
