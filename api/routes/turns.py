@@ -59,7 +59,8 @@ T = TypeVar("T")
 MOST = 1_000
 Name = Annotated[str, Path(pattern=ID)]
 Key = Annotated[
-    str | None, Header(alias="Idempotency-Key", max_length=128, description="The same key and household: one turn")
+    str | None,
+    Header(alias="Idempotency-Key", min_length=1, max_length=128, description="The same key and household: one turn"),
 ]
 NEEDS = (Unauthorized, CrossSite, NotReady)
 STEPS = (*NEEDS, UnknownTurn, NotNow, Invalid)
