@@ -18,7 +18,7 @@ from api.metrics import Metrics
 from api.pages import routes as pages
 from api.pages import staff as staff_pages
 from api.problems import ProblemAnswer
-from api.routes import availability, login, me, service, sites, staff, stations, trouble, turns
+from api.routes import availability, login, me, moving, service, sites, staff, stations, trouble, turns
 
 __all__ = ["ApiContext", "create_app"]
 
@@ -50,7 +50,20 @@ def create_app(ctx: ApiContext) -> FastAPI:
     )
     app.state.ctx, app.state.live, app.state.metrics = ctx, live, Metrics(ctx, live)
     app.state.trouble_limits, app.state.login_limits = trouble.Limits(), login.Limits()
-    for resource in (availability, sites, stations, trouble, login, me, staff, turns, service, pages, staff_pages):
+    for resource in (
+        availability,
+        sites,
+        stations,
+        trouble,
+        login,
+        me,
+        staff,
+        turns,
+        moving,
+        service,
+        pages,
+        staff_pages,
+    ):
         app.include_router(resource.router)
     pages.mount_static(app)
     problems.install(app)

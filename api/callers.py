@@ -37,7 +37,7 @@ class Caller(Struct, frozen=True):
         return self.role in STAFF
 
 
-_bearer = HTTPBearer(
+bearer = HTTPBearer(
     auto_error=False, scheme_name="token", description="A token from POST /login, or the file admin-token"
 )
 
@@ -62,7 +62,7 @@ def caller(
     request: Request,
     ctx: Ctx,
     response: Response,
-    said: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
+    said: Annotated[HTTPAuthorizationCredentials | None, Security(bearer)],
 ) -> Caller:
     """Who asks; Unauthorized where nobody is known by what was sent. A near miss takes as long as a far one."""
     response.headers["Cache-Control"] = "no-store"

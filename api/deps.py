@@ -95,12 +95,12 @@ def moment(where: str, text: str | None) -> int | None:
 
 
 def client_address(request: Request, ctx: ApiContext) -> str:
-    """Who asks: the peer, or what a trusted proxy says of it."""
+    """Who asks, as limits count: the peer, or what a trusted proxy says of it; of IPv6 the /64, which is one line's."""
     peer = request.client.host if request.client else "local"
     if not _trusted(peer, ctx.trusted_proxies):
-        return peer
+        return _line(peer)
     chain = [hop.strip() for hop in request.headers.get("x-forwarded-for", "").split(",") if hop.strip()]
-    return next((hop for hop in reversed(chain) if not _trusted(hop, ctx.trusted_proxies)), peer)
+    return _line(next((hop for hop in reversed(chain) if not _trusted(hop, ctx.trusted_proxies)), peer))
 
 
 def is_https(request: Request, ctx: ApiContext) -> bool:
@@ -108,6 +108,16 @@ def is_https(request: Request, ctx: ApiContext) -> bool:
     peer = request.client.host if request.client else "local"
     said = request.headers.get("x-forwarded-proto", "") if _trusted(peer, ctx.trusted_proxies) else ""
     return request.url.scheme == "https" or said == "https"
+
+
+def _line(address: str) -> str:
+    try:
+        known = ip_address(address)
+    except ValueError:
+        return address
+    if known.version == 4 or known.ipv4_mapped is not None:
+        return address
+    return str(ip_network((int(known), 64), strict=False))
 
 
 def _trusted(address: str, proxies: Sequence[str]) -> bool:

@@ -130,7 +130,9 @@ class NotNow(Problem):
 
 
 class RefusedByRule(Problem):
-    """A rule of the site refuses the wish; `detail` says which. The wish is kept as a turn in state `rejected`."""
+    """A rule of the site refuses the wish; `detail` says which. A wish for a turn is kept as one in state `rejected`; a
+    turn that was to go on at another site stays where it is.
+    """
 
     slug, title, status = "refused-by-rule", "A rule refuses it", 422
 

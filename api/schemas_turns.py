@@ -12,6 +12,8 @@ from ingest.assets import SiteMode
 from scheduler.turns import Kind, State
 
 ID = r"^[A-Za-z0-9_-]{1,32}$"
+NO_NUL = r"^[^\x00]+$"
+"""What PostgreSQL can keep."""
 Id = Annotated[str, Field(pattern=ID)]
 Time = Annotated[str, Field(max_length=40, examples=[NINE], json_schema_extra={"format": "date-time"})]
 
@@ -50,12 +52,20 @@ class TurnWish(Wish):
     flexible: bool = Field(default=False, description="May be given less power for longer")
 
 
+class MoveWish(Wish):
+    site: Id = Field(examples=["jn-02"], description="Where the turn is to wait from now on")
+
+
 class ReviewWish(Wish):
-    note: str = Field(min_length=1, max_length=2_000, examples=["A car stood in my bay; I was there at 18:05."])
+    note: str = Field(
+        min_length=1, max_length=2_000, pattern=NO_NUL, examples=["A car stood in my bay; I was there at 18:05."]
+    )
 
 
 class ReviewReply(Wish):
-    answer: str = Field(min_length=1, max_length=2_000, examples=["You are right: it is no missed turn."])
+    answer: str = Field(
+        min_length=1, max_length=2_000, pattern=NO_NUL, examples=["You are right: it is no missed turn."]
+    )
 
 
 class ReviewAnswer(Answer):
@@ -114,6 +124,21 @@ class TurnAnswer(Answer):
 
 class TurnsAnswer(Answer):
     items: list[TurnAnswer]
+
+
+class AlternativeAnswer(Answer):
+    """What another site would likely give to the turn if it waited there from now on."""
+
+    site: str = Field(examples=["jn-02"])
+    name: Text
+    walk_min: int = Field(description="From the turn's own site")
+    start: StartAnswer
+    end: str = Field(examples=[NINE])
+    energy_kwh: float = Field(description="Less than the turn is planned with where it is flexible, and no more fits")
+
+
+class AlternativesAnswer(Answer):
+    items: list[AlternativeAnswer]
 
 
 class Explained(Answer):

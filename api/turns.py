@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from api.schemas import Text
@@ -11,6 +11,7 @@ from ingest.clock import rfc3339
 from scheduler.accounts import Accounts, Review
 from scheduler.desk import Desk
 from scheduler.explain import Decision, explain, refused
+from scheduler.planning import Likely
 from scheduler.sentences import Sentence
 from scheduler.tariff import cost_yuan
 from scheduler.turns import Turn
@@ -23,6 +24,8 @@ class Turns:
     desk: Desk
     accounts: Accounts
     timezone: str
+    likely: Callable[[Turn, int], Likely | None] | None = None
+    """Where a turn would go if it waited at its site; None where this process plans nothing."""
 
     def answer(self, turn: Turn) -> TurnAnswer:
         [answer] = self.answers([turn])

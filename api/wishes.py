@@ -8,8 +8,10 @@ from api.nearby import Walk
 from api.schemas_turns import TurnWish
 from api.turns import Turns
 from scheduler.accounts import Vehicle
-from scheduler.desk import UnknownHousehold, Wish
+from scheduler.desk import UnknownHousehold, Wish, most_w
+from scheduler.planning import kinds
 from scheduler.rules import RuleSet
+from scheduler.turns import Turn
 
 USUAL_KW = 7.0
 INTO_THE_BATTERY = 0.9
@@ -65,6 +67,24 @@ def _takes_kw(given: Turns, site_id: str, car: Vehicle) -> float:
     types = {one.type for one in site.connectors} if site is not None else set()
     takes = {"GBT_AC": car.max_ac_kw, "GBT_DC": car.max_dc_kw}
     return max((takes[one] for one in types & set(car.connector_types)), default=0.0)
+
+
+def takes_w(given: Turns, turn: Turn, site_id: str) -> int:
+    """The most that a turn's car takes at another site; 0 where no plug of it fits.
+
+    Where it was asked for with less than its car can take, that is what it takes there too.
+    """
+    here, there = (given.desk.sites.site(one) for one in (turn.site, site_id))
+    if here is None or there is None:
+        return turn.max_w
+    vehicle = (turn.vehicle or "").removeprefix(f"{turn.household}/")
+    car = next((one for one in given.accounts.vehicles(turn.household or "") if one.id == vehicle), None)
+    if car is None:
+        fits = {*kinds(turn.max_w, here.connectors)} & {*kinds(min(turn.max_w, most_w(there)), there.connectors)}
+        return turn.max_w if fits else 0
+    takes_here, takes_there = (round(_takes_kw(given, one, car) * 1_000) for one in (turn.site, site_id))
+    stated_less = turn.max_w < min(takes_here, most_w(here))
+    return min(turn.max_w, takes_there) if stated_less else takes_there
 
 
 def _nearest(ctx: ApiContext, given: Turns, household: str, near: Walk | None) -> str:

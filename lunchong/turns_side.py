@@ -104,8 +104,8 @@ class TurnsSide:
         heard = Heard(self._line.state, self._line.believed, lambda: self._clock.speed, self._line.token)
         self._ground = Ground(lambda: self._in_use.inventory, heard)
         self.desk = Desk(self.ledger, self._ground, Drawn(), is_workday)
-        self._given = Turns(self.desk, self.ledger.accounts, self._timezone)
         self.planning = Planning(self.desk, self._ground, self._solve, is_workday, TURNOVER)
+        self._given = Turns(self.desk, self.ledger.accounts, self._timezone, self.planning.likely)
         arrivals = Arrivals(self.desk, self._ground, self._alone)
         self._rounds = Rounds(
             self.desk,

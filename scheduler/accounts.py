@@ -93,15 +93,19 @@ class Accounts(Protocol):
     def add(self, account: Account) -> None:
         """Raises AccountTaken."""
 
-    def change(self, account: Account) -> None:
-        """Keep it as it is now. Where its password is another, whoever was logged in is no longer."""
+    def change(self, account: Account, was: Account | None = None) -> None:
+        """Keep it as it is now; where it `was` read before, only what is otherwise since.
+
+        Where its password is another, whoever was logged in is no longer.
+        """
 
     def account(self, name: str) -> Account | None: ...
 
     def accounts(self) -> list[Account]:
         """In order of name."""
 
-    def log_in(self, login: Login) -> None: ...
+    def log_in(self, login: Login, password: str, wall_ms: int) -> bool:
+        """Keep it, if that is still its account's password (hash); whether it was. Those whose time is over go."""
 
     def log_out(self, token_hash: str) -> None: ...
 

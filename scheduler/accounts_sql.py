@@ -36,11 +36,16 @@ class SqlAccounts:
         except IntegrityError:
             raise AccountTaken(f"there is an account {new.name}") from None
 
-    def change(self, changed: Account) -> None:
+    def change(self, changed: Account, was: Account | None = None) -> None:
+        before = {} if was is None else asdict(was)
+        news = {name: value for name, value in asdict(changed).items() if name not in before or value != before[name]}
+        if not news:
+            return
+
         def keep(connection: Connection) -> None:
-            was = connection.execute(select(account.c.password).where(account.c.name == changed.name)).scalar()
-            connection.execute(update(account).where(account.c.name == changed.name), asdict(changed))
-            if was != changed.password:
+            old = connection.execute(select(account.c.password).where(account.c.name == changed.name)).scalar()
+            connection.execute(update(account).where(account.c.name == changed.name), news)
+            if "password" in news and old != changed.password:
                 connection.execute(delete(login).where(login.c.account == changed.name))
 
         self._db.write(keep)
@@ -52,8 +57,17 @@ class SqlAccounts:
     def accounts(self) -> list[Account]:
         return [Account(**row) for row in self._rows(select(account).order_by(account.c.name))]
 
-    def log_in(self, made: Login) -> None:
-        self._db.write(lambda connection: connection.execute(login.insert(), asdict(made)))
+    def log_in(self, made: Login, password: str, wall_ms: int) -> bool:
+        now = select(account.c.password).where(account.c.name == made.account).with_for_update(read=True)
+
+        def keep(connection: Connection) -> bool:
+            connection.execute(delete(login).where(login.c.until_ms <= wall_ms))
+            is_still = connection.execute(now).scalar() == password
+            if is_still:
+                connection.execute(login.insert(), asdict(made))
+            return is_still
+
+        return self._db.write(keep)
 
     def log_out(self, token_hash: str) -> None:
         self._db.write(lambda connection: connection.execute(delete(login).where(login.c.token_hash == token_hash)))
@@ -116,9 +130,10 @@ class SqlAccounts:
     def remove(self, name: str) -> None:
         def forget(connection: Connection) -> None:
             of = connection.execute(select(account.c.household).where(account.c.name == name)).scalar()
+            connection.execute(delete(account).where(account.c.name == name))  # first: a login may just be made
             connection.execute(delete(login).where(login.c.account == name))
             connection.execute(update(audit).where(audit.c.by == name).values(by=f"{GONE}account"))
-            connection.execute(delete(account).where(account.c.name == name))
+            connection.execute(update(review).where(review.c.answered_by == name).values(answered_by=f"{GONE}account"))
             left = select(func.count()).select_from(account).where(account.c.household == of)
             if of is not None and not connection.execute(left).scalar():
                 _forget_household(connection, of)

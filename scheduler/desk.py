@@ -97,7 +97,7 @@ class Desk:
 
     def __init__(self, ledger: Ledger, sites: Sites, names: Names, is_workday: IsWorkday) -> None:
         self.ledger, self.sites = ledger, sites
-        self._names, self._is_workday = names, is_workday
+        self.names, self.is_workday = names, is_workday
 
     def ask(self, wish: Wish, now_ms: int, key: str | None = None, by: str = "") -> Turn:
         """Keep a wish as a turn: `requested`, or `rejected` with the rule that says no.
@@ -114,12 +114,12 @@ class Desk:
             compound=household.compound, energy_kwh=energy_kwh, max_w=min(wish.max_w, most_w(site)),
             earliest_ms=wish.earliest_ms, depart_by_ms=wish.depart_by_ms,
         )  # fmt: skip
-        refused = refusal(asked, rules, now_ms, self._is_workday)
+        refused = refusal(asked, rules, now_ms, self.is_workday)
         turn = Turn(
-            id=self._names.turn_id(), site=site.id, mode=site.mode, household=household.id, vehicle=wish.vehicle,
+            id=self.names.turn_id(), site=site.id, mode=site.mode, household=household.id, vehicle=wish.vehicle,
             compound=pool_of(household.compound, rules), state="requested", energy_kwh=energy_kwh, max_w=asked.max_w,
             earliest_ms=wish.earliest_ms, depart_by_ms=wish.depart_by_ms, requested_ms=now_ms, waiting_ms=now_ms,
-            due_ms=None, flexible=wish.flexible, rules=version, call=self._names.call(), code=self._names.code(),
+            due_ms=None, flexible=wish.flexible, rules=version, call=self.names.call(), code=self.names.code(),
         )  # fmt: skip
         turn = replace(turn, due_ms=turns.latest_start_ms(turn))
         if refused is not None:
@@ -241,10 +241,10 @@ class Desk:
             return None
         place = Place(connector, buckets.start, tuple(watts))
         turn = Turn(
-            id=self._names.turn_id(), site=site.id, mode=site.mode, kind="walk_in", state="active",
+            id=self.names.turn_id(), site=site.id, mode=site.mode, kind="walk_in", state="active",
             energy_kwh=place.energy_kwh, max_w=most_of_it, earliest_ms=now_ms, depart_by_ms=place.end_ms,
             requested_ms=now_ms, waiting_ms=None, due_ms=now_ms + turns.STALE_MS, place=place, rules=version,
-            call=self._names.call(), plugged_ms=now_ms,
+            call=self.names.call(), plugged_ms=now_ms,
         )  # fmt: skip
         try:
             return self._keep(None, turn, now_ms, by="watch")
@@ -253,7 +253,7 @@ class Desk:
 
     def made_good(self, turn: Turn, now_ms: int) -> Change:
         """The step by which a household whose promise we fail waits for the next free place; kept with that failing."""
-        again = turns.made_good(turn, self._names.turn_id(), self._names.call(), self._names.code(), now_ms)
+        again = turns.made_good(turn, self.names.turn_id(), self.names.call(), self.names.code(), now_ms)
         return self.change(None, again, by="watch")
 
     def turn(self, turn_id: str) -> Turn:
@@ -273,7 +273,7 @@ class Desk:
             compound=household.compound, energy_kwh=turn.energy_kwh, max_w=turn.max_w,
             earliest_ms=turn.earliest_ms, depart_by_ms=turn.depart_by_ms,
         )  # fmt: skip
-        again = refusal(asked, adopted.rules, turn.requested_ms, self._is_workday)
+        again = refusal(asked, adopted.rules, turn.requested_ms, self.is_workday)
         return again if again is not None else Refusal(cast("Rule", turn.refused_by))
 
     def rules(self, site_id: str) -> tuple[SiteFacts, RuleSet, int]:
@@ -295,11 +295,11 @@ class Desk:
         return Change(before=before, after=after, limits=limits, **more)
 
     def is_open(self, bucket: int, rules: RuleSet) -> bool:
-        return open_in(bucket, rules, self._is_workday)
+        return open_in(bucket, rules, self.is_workday)
 
     def quota(self, turn: Turn, bucket: int, rules: RuleSet) -> int | None:
         """Connectors that the turn's compound may hold in a bucket; None is no limit."""
-        return quota(turn.compound, bucket, rules, self._is_workday)
+        return quota(turn.compound, bucket, rules, self.is_workday)
 
     def _limits(self, place: Place, turn: Turn) -> Limits:
         site, adopted = self.sites.site(turn.site), self.ledger.rules(turn.site)

@@ -195,6 +195,9 @@ class Ledger(Protocol):
 
     def turn(self, turn_id: str) -> Turn | None: ...
 
+    def by_key(self, household: str, key: str) -> Turn | None:
+        """The turn that a household's request with this idempotency key made."""
+
     def turns(
         self, *, site: str | None = None, household: str | None = None, states: Collection[State] | None = None
     ) -> list[Turn]:

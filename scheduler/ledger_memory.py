@@ -73,6 +73,10 @@ class MemoryLedger:
         with self._lock:
             return self._turns.get(turn_id)
 
+    def by_key(self, household: str, key: str) -> Turn | None:
+        with self._lock:
+            return self._turns.get(self._keys.get((household, key), ""))
+
     def turns(
         self, *, site: str | None = None, household: str | None = None, states: Collection[State] | None = None
     ) -> list[Turn]:

@@ -37,7 +37,17 @@ from scheduler.ledger import (
 )
 from scheduler.ledger_inserts import insert_into
 from scheduler.ledger_rows import turn_of
-from scheduler.ledger_tables import claim, cut, household_use, lease, outgoing, quota_use, site_bucket, turn
+from scheduler.ledger_tables import (
+    claim,
+    cut,
+    household_use,
+    lease,
+    outgoing,
+    quota_use,
+    request_key,
+    site_bucket,
+    turn,
+)
 from scheduler.ledger_transactions import Transactions
 from scheduler.ledger_writes import commit, cut_off
 from scheduler.postings import imbalance
@@ -79,6 +89,11 @@ class SqlLedger:
 
     def turn(self, turn_id: str) -> Turn | None:
         return next(iter(self._turns(select(turn).where(turn.c.id == turn_id))), None)
+
+    def by_key(self, household: str, key: str) -> Turn | None:
+        made = select(turn).join(request_key, request_key.c.turn == turn.c.id)
+        made = made.where(request_key.c.household == household, request_key.c.key == key)
+        return next(iter(self._turns(made)), None)
 
     def turns(
         self, *, site: str | None = None, household: str | None = None, states: Collection[State] | None = None

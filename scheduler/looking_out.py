@@ -20,7 +20,8 @@ class LookingOut:
     def look(self, now_ms: int) -> None:
         if not self._ground.believed or not (watches := self._accounts.watches()):
             return
-        free = {site: self._free(site, now_ms) for site in {one.site for one in watches}}
+        cut = self._desk.ledger.cuts()
+        free = {site: None if site in cut else self._free(site, now_ms) for site in {one.site for one in watches}}
         for watched in watches:
             if (connector := free[watched.site]) is not None:
                 self._accounts.tell_free(watched, connector, now_ms)

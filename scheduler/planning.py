@@ -16,6 +16,7 @@ from scheduler.ground import Ground
 from scheduler.ledger import OverLimit, Taken
 from scheduler.plan import Fixed, Plan, Plug, Problem, Request, weight_of
 from scheduler.plan_evening import before_the_night
+from scheduler.plan_greedy import greedy
 from scheduler.plan_parts import with_parts
 from scheduler.quiet import QuietHours
 from scheduler.rules import GUESTS, IsWorkday, RuleSet, open_in, quota
@@ -48,6 +49,17 @@ class Queue(NamedTuple):
     penalty: dict[str, tuple[int, int]]
 
 
+class Likely(NamedTuple):
+    """Where somebody would go, and when it would begin at the latest in nine of ten cases."""
+
+    place: Place
+    p90_ms: int
+
+
+class Unseen(Exception):
+    """What is free cannot be told now."""
+
+
 class Planning:
     """Used by who leads alone. `solve` makes the best plan that there is time for."""
 
@@ -64,11 +76,7 @@ class Planning:
         """Place everybody who waits at a site, and offer what begins soon."""
         site, rules, version = self._desk.rules(site_id)
         first = bucket_at(now_ms)
-        waiting = [
-            turn
-            for turn in self._ledger.turns(site=site_id, states=["requested", "queued"])
-            if bucket_at(turn.earliest_ms) < first + BUCKETS_PER_DAY
-        ]
+        waiting = self._waiting(site_id, first)
         if not waiting:
             return
         queue = self._order(site_id, rules, waiting, now_ms)
@@ -90,6 +98,28 @@ class Planning:
         if later:
             self._desk.plan_all(later, now_ms)
 
+    def likely(self, turn: Turn, now_ms: int) -> Likely | None:
+        """Where a turn would go at its site if it waited there, beside all who do; None where nowhere. Nothing is
+        written, offered, or remembered. Raises Unseen.
+        """
+        if not self._ground.believed:
+            raise Unseen("nothing is heard of the piles")
+        site, rules, _ = self._desk.rules(turn.site)
+        first = bucket_at(now_ms)
+        if not _is_near(turn, first):
+            return None
+        queue = self._order(turn.site, rules, [*self._waiting(turn.site, first), turn], now_ms)
+        problem = self._problem(site, rules, first, queue.order)
+        plan = with_parts(problem, before_the_night(problem, greedy(problem)), round(LEAST_KWH * 1_000))
+        place = plan.places.get(turn.id)
+        if place is None:
+            return None
+        return Likely(place, place.start_ms + self.estimate.longer(0.9, place.start_ms - now_ms))
+
+    def _waiting(self, site_id: str, first: int) -> list[Turn]:
+        asked = self._ledger.turns(site=site_id, states=["requested", "queued"])
+        return [turn for turn in asked if _is_near(turn, first)]
+
     def _offer(self, turn: Turn, place: Place, problem: Problem, quiet: QuietHours, now_ms: int) -> None:
         """From now on, where its plug is free already and its car can be there; somebody else may be faster."""
         is_free = self._ground.seen(place.connector) == "free" and not any(
@@ -106,6 +136,9 @@ class Planning:
     def _order(self, site_id: str, rules: RuleSet, waiting: Sequence[Turn], now_ms: int) -> Queue:
         since_ms = now_ms - WINDOW_MS
         pool = self._ledger.pool(site_id, since_ms)
+        for turn in waiting:  # of whom one may be only thought of
+            if turn.household is not None:
+                pool.setdefault(turn.household, turn.requested_ms)
         given, missed = self._ledger.deliveries(pool, since_ms), self._ledger.no_shows(pool, since_ms)
         standing = standings(pool, occupied_min(given, missed, now_ms), now_ms)
         known = {turn.id: turn for turn in waiting}
@@ -241,6 +274,11 @@ def _kept_free(turn: Turn, turnover: int, first: int, quiet: QuietHours) -> int:
     return max(turnover, until - place.end)
 
 
+def _is_near(turn: Turn, first: int) -> bool:
+    """Whether it may begin within the horizon."""
+    return bucket_at(turn.earliest_ms) < first + BUCKETS_PER_DAY
+
+
 def _minutes(standing: dict[str, Standing], turn: Turn) -> float:
     mine = standing.get(turn.household or "")
     return mine.minutes if mine is not None else 0.0
@@ -249,7 +287,7 @@ def _minutes(standing: dict[str, Standing], turn: Turn) -> float:
 def _request(turn: Turn, plugs: Sequence[Connector], rules: RuleSet, weight: int, turnover: int) -> Request:
     return Request(
         id=turn.id,
-        kinds=_kinds(turn.max_w, plugs),
+        kinds=kinds(turn.max_w, plugs),
         earliest=-(-turn.earliest_ms // BUCKET_MS),
         depart_by=bucket_at(turn.depart_by_ms),
         need_wh=max(1, round(turn.energy_kwh * 1_000)),
@@ -270,7 +308,7 @@ def _weight(turn: Turn, weight: int) -> int:
     return max(1, round(weight * larger))
 
 
-def _kinds(max_w: int, plugs: Sequence[Connector]) -> tuple[str, ...]:
+def kinds(max_w: int, plugs: Sequence[Connector]) -> tuple[str, ...]:
     """The plugs that a car fits, as far as its power tells: until its vehicle is known, no more does."""
     there = sorted({one.type for one in plugs})
     fitting = [one for one in there if (one == "GBT_DC") == (max_w > FASTEST_AC_W)]

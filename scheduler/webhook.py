@@ -11,7 +11,7 @@ from scheduler.post import NotDelivered, Unsure
 from scheduler.turns import Turn
 
 CONNECTED_WITHIN_S, ANSWERED_WITHIN_S = 3.0, 5.0
-BUSY, REFUSED, OUR_FAULT = 429, 400, 500
+TAKEN, BUSY, OUR_FAULT = range(200, 300), 429, 500
 
 
 class Webhook:
@@ -35,8 +35,8 @@ class Webhook:
             raise Unsure(str(cut)) from cut
         if answer.status == BUSY or answer.status >= OUR_FAULT:
             raise NotDelivered(f"it answered {answer.status}")
-        if answer.status >= REFUSED:
-            raise Unsure(f"it refused with {answer.status}")
+        if answer.status not in TAKEN:
+            raise Unsure(f"it answered {answer.status}")
 
     def _text(self, said: Said, turn: Turn | None) -> dict[str, str]:
         """What a person would read."""

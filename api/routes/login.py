@@ -6,22 +6,25 @@ from secrets import token_urlsafe
 from typing import Annotated
 
 import bcrypt
-from fastapi import APIRouter, Cookie, Request, Response
+from fastapi import APIRouter, Cookie, Request, Response, Security
+from fastapi.security import HTTPAuthorizationCredentials
 
-from api.callers import COOKIE, Asker, Given, Staff, asked_of_ledger
+from api.callers import COOKIE, Asker, Given, Staff, asked_of_ledger, bearer
 from api.deps import Ctx, client_address, is_https
 from api.limiter import Limiter
 from api.problems import CrossSite, Forbidden, Invalid, NotReady, TooManyRequests, Unauthorized, WrongLogin, responses
 from api.schemas_me import AccountAnswer, AccountsAnswer, LoginAnswer, LoginWish
 from ingest.clock import DAY_MS, rfc3339
-from scheduler.accounts import MOST_PASSWORD_BYTES, Login, token_hash
+from scheduler.accounts import MOST_PASSWORD_BYTES, Login, name_mistake, token_hash
 
 router = APIRouter(prefix="/api/v1", tags=["accounts"])
 
 LASTS_MS = 30 * DAY_MS
 """Of the wall."""
-NOBODY = bcrypt.hashpw(token_urlsafe(16).encode(), bcrypt.gensalt(10))
-"""Looked at for a name that is not there, so that its answer takes as long."""
+NOBODY = b"$2b$12$ol6jrCAebr4PzeOmSOm5pe6vv.P3WTJhZTVKDVjNsL2.2kG0HZPze"
+"""Of a password that nobody knows, as costly as those of accounts: looked at for a name that is not there, so that its
+answer takes as long.
+"""
 
 
 class Limits:
@@ -41,12 +44,14 @@ class Limits:
 def log_in(request: Request, response: Response, ctx: Ctx, given: Given, wish: LoginWish) -> LoginAnswer:
     """A token for 30 days, also as a cookie for browsers."""
     request.app.state.login_limits.admit(wish.name, client_address(request, ctx), ctx.mono_s())
-    account = asked_of_ledger(lambda: given.accounts.account(wish.name))
+    is_name = name_mistake(wish.name) is None
+    account = asked_of_ledger(lambda: given.accounts.account(wish.name)) if is_name else None
     if not is_password(wish.password, account.password if account else None) or account is None:
         raise WrongLogin
     token, until_ms = token_urlsafe(32), ctx.wall_ms() + LASTS_MS
     login = Login(token_hash=token_hash(token), account=account.name, until_ms=until_ms)
-    asked_of_ledger(lambda: given.accounts.log_in(login))
+    if not asked_of_ledger(lambda: given.accounts.log_in(login, account.password, ctx.wall_ms())):
+        raise WrongLogin
     response.headers["Cache-Control"] = "no-store"
     response.set_cookie(
         COOKIE, token, max_age=LASTS_MS // 1_000, path="/", httponly=True, samesite="strict",
@@ -57,15 +62,15 @@ def log_in(request: Request, response: Response, ctx: Ctx, given: Given, wish: L
 
 @router.delete("/login", status_code=204, responses=responses(Unauthorized, CrossSite, NotReady))
 def log_out(
-    request: Request,
     response: Response,
     given: Given,
     _who: Asker,
+    token: Annotated[HTTPAuthorizationCredentials | None, Security(bearer)],
     cookie: Annotated[str | None, Cookie(alias=COOKIE)] = None,
 ) -> None:
     """The token that was sent holds no longer."""
-    said = request.headers.get("authorization", "").partition(" ")[2] or cookie or ""
-    asked_of_ledger(lambda: given.accounts.log_out(token_hash(said)))
+    said = token.credentials if token is not None else cookie
+    asked_of_ledger(lambda: given.accounts.log_out(token_hash(said or "")))
     response.delete_cookie(COOKIE, path="/")
 
 

@@ -6,11 +6,11 @@ from secrets import token_hex
 from typing import Annotated
 
 import bcrypt
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Path, Query, Request
 from msgspec.structs import asdict, replace
 
 from api.callers import Asker, Caller, Given, OfHousehold, asked_of_ledger
-from api.deps import Ctx, Near, invalid, site_of
+from api.deps import Ctx, Near, client_address, invalid, site_of
 from api.geo import distance_m
 from api.problems import (
     CrossSite,
@@ -18,6 +18,7 @@ from api.problems import (
     Invalid,
     NotNow,
     NotReady,
+    TooManyRequests,
     TooManyWatches,
     Unauthorized,
     UnknownSite,
@@ -27,6 +28,7 @@ from api.problems import (
     responses,
 )
 from api.routes.login import is_password
+from api.routes.turns import done
 from api.schemas_me import (
     DeliveryAnswer,
     Export,
@@ -64,12 +66,14 @@ def me(given: Given, who: Asker) -> MeAnswer:
     return asked_of_ledger(lambda: _me(given, _account(given, who)))
 
 
-@router.patch("/me", responses=responses(*NEEDS, WrongLogin, Invalid))
-def change_me(given: Given, who: Asker, wish: MeWish) -> MeAnswer:
+@router.patch("/me", responses=responses(*NEEDS, WrongLogin, TooManyRequests, Invalid))
+def change_me(request: Request, ctx: Ctx, given: Given, who: Asker, wish: MeWish) -> MeAnswer:
     """Another language, or another password: then whoever was logged in has to log in again."""
+    if wish.password is not None:  # whoever has a token alone could guess it here
+        request.app.state.login_limits.admit(who.name, client_address(request, ctx), ctx.mono_s())
 
     def changed() -> MeAnswer:
-        account = _account(given, who)
+        account = was = _account(given, who)
         if wish.language is not None:
             account = replace(account, language=wish.language)
         if wish.password is not None:
@@ -78,7 +82,7 @@ def change_me(given: Given, who: Asker, wish: MeWish) -> MeAnswer:
             if (mistake := password_mistake(wish.password)) is not None:
                 raise invalid("body.password", mistake)
             account = replace(account, password=bcrypt.hashpw(wish.password.encode(), bcrypt.gensalt()).decode())
-        given.accounts.change(account)
+        given.accounts.change(account, was)
         return _me(given, account)
 
     return asked_of_ledger(changed)
@@ -101,7 +105,7 @@ def forget_me(ctx: Ctx, given: Given, who: Asker) -> None:
                 given.desk.cancel(turn, ctx.service_ms(), by=account.name)
         given.accounts.remove(account.name)
 
-    asked_of_ledger(forgotten)
+    done(forgotten)
 
 
 @router.get("/me/vehicles", responses=responses(*NEEDS))

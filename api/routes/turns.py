@@ -59,7 +59,8 @@ T = TypeVar("T")
 MOST = 1_000
 Name = Annotated[str, Path(pattern=ID)]
 Key = Annotated[
-    str | None, Header(alias="Idempotency-Key", max_length=128, description="The same key and household: one turn")
+    str | None,
+    Header(alias="Idempotency-Key", min_length=1, max_length=128, description="The same key and household: one turn"),
 ]
 NEEDS = (Unauthorized, CrossSite, NotReady)
 STEPS = (*NEEDS, UnknownTurn, NotNow, Invalid)
@@ -74,7 +75,7 @@ def household(given: Given, _who: Staff, household: Name, wish: HouseholdWish) -
         given.desk.ledger.register(said)
         return HouseholdAnswer(id=household, **wish.model_dump())
 
-    return _done(kept)
+    return done(kept)
 
 
 @router.post(
@@ -97,14 +98,12 @@ def ask(ctx: Ctx, given: Given, who: Asker, near: Near, wish: TurnWish, key: Key
         raise invalid("body.depart_by", "it must be after `earliest`, and in the future")
     of = _whom(who, wish)
     try:
-        asked = _done(lambda: wished(ctx, given, of, near, wish, (earliest_ms, depart_by_ms)))
+        asked = done(lambda: wished(ctx, given, of, near, wish, (earliest_ms, depart_by_ms)))
     except NotAsked as mistake:
         raise invalid(mistake.where, mistake.what) from mistake
-    turn = _done(lambda: given.desk.ask(asked, now_ms, key=key, by=who.name))
-    answer = _done(lambda: given.answer(turn))
-    if turn.state == "rejected":
-        raise RefusedByRule("; ".join(f"{reason.text.en} {reason.text.zh}" for reason in answer.reasons))
-    return answer
+    turn = done(lambda: given.desk.ask(asked, now_ms, key=key, by=who.name))
+    answer = done(lambda: given.answer(turn))
+    return accepted_wish(answer)
 
 
 @router.get("/turns", responses=responses(*NEEDS, Invalid))
@@ -122,7 +121,7 @@ def all_turns(
         kept = given.desk.ledger.turns(site=site, household=whose, states=state)
         return TurnsAnswer(items=given.answers(kept[-MOST:]))
 
-    return _done(found)
+    return done(found)
 
 
 @router.get(
@@ -132,7 +131,7 @@ def all_turns(
 )
 def ics(ctx: Ctx, given: Given, who: Asker, turn: Name) -> Response:
     """The turn as an entry for a calendar, with an alarm ten minutes before; not while it has no place."""
-    found = _mine(given, who, turn)
+    found = mine(given, who, turn)
     if found.place is None:
         raise NotNow(f"Turn {turn} has no place yet.")
     site = ctx.inventory().sites.get(found.site)
@@ -143,13 +142,13 @@ def ics(ctx: Ctx, given: Given, who: Asker, turn: Name) -> Response:
 @router.get("/turns/{turn}", responses=responses(*NEEDS, UnknownTurn, Invalid))
 def one_turn(given: Given, who: Asker, turn: Name) -> TurnAnswer:
     """One turn as it is now."""
-    return _done(lambda: given.answer(_mine(given, who, turn)))
+    return done(lambda: given.answer(mine(given, who, turn)))
 
 
 @router.get("/turns/{turn}/explain", responses=responses(*NEEDS, UnknownTurn, Invalid))
 def explain(given: Given, who: Asker, turn: Name) -> Explained:
     """Why this one, why then, how many are ahead (not who), and what would bring it forward."""
-    return _done(lambda: Explained(reasons=given.reasons(_mine(given, who, turn))))
+    return done(lambda: Explained(reasons=given.reasons(mine(given, who, turn))))
 
 
 @router.post("/turns/{turn}/accept", responses=responses(*STEPS))
@@ -187,7 +186,7 @@ def finish(ctx: Ctx, given: Given, who: Asker, turn: Name) -> TurnAnswer:
 @router.post("/turns/{turn}/review", status_code=201, responses=responses(*NEEDS, UnknownTurn, Invalid))
 def review(ctx: Ctx, given: Given, who: Asker, turn: Name, wish: ReviewWish) -> ReviewAnswer:
     """What is wrong about what became of a turn; a person answers."""
-    found = _mine(given, who, turn)
+    found = mine(given, who, turn)
     if found.household is None:
         raise UnknownTurn(f"Turn {turn} is nobody's.")
     kept = Review(id=token_hex(8), turn=turn, household=found.household, note=wish.note, at_ms=ctx.service_ms())
@@ -250,19 +249,26 @@ def _whom(who: Caller, wish: TurnWish) -> str:
     return who.household
 
 
-def _mine(given: Turns, who: Caller, turn_id: str) -> Turn:
+def accepted_wish(answer: TurnAnswer) -> TurnAnswer:
+    """The turn that a wish made, or the rule that refused it."""
+    if answer.state == "rejected":
+        raise RefusedByRule("; ".join(f"{reason.text.en} {reason.text.zh}" for reason in answer.reasons))
+    return answer
+
+
+def mine(given: Turns, who: Caller, turn_id: str) -> Turn:
     """A turn that whoever asks may see; another's is not there."""
-    turn = _done(lambda: given.desk.turn(turn_id))
+    turn = done(lambda: given.desk.turn(turn_id))
     if not who.is_staff and (who.household is None or turn.household != who.household):
         raise UnknownTurn(f"there is no turn {turn_id}.")
     return turn
 
 
 def _stepped(given: Turns, who: Caller, turn_id: str, step: Callable[[Turn], Turn]) -> TurnAnswer:
-    return _done(lambda: given.answer(step(_mine(given, who, turn_id))))
+    return done(lambda: given.answer(step(mine(given, who, turn_id))))
 
 
-def _done(what: Callable[[], T]) -> T:
+def done(what: Callable[[], T]) -> T:
     """What the desk says, or why not as a problem."""
     try:
         return asked_of_ledger(what)

@@ -36,7 +36,7 @@ def test_a_name_is_one_account_s(ledger):
 def test_a_login_ends_with_its_time_or_by_hand(ledger):
     ledger.accounts.add(WANG)
     for token, until_ms in (("a", 1_000), ("b", 2_000)):
-        ledger.accounts.log_in(Login(token_hash=token, account="wang", until_ms=until_ms))
+        assert ledger.accounts.log_in(Login(token_hash=token, account="wang", until_ms=until_ms), "hash", 0)
     assert ledger.accounts.logged_in("a", 999) == WANG
     assert ledger.accounts.logged_in("a", 1_000) is None
     assert ledger.accounts.logged_in("c", 0) is None
@@ -46,11 +46,48 @@ def test_a_login_ends_with_its_time_or_by_hand(ledger):
 
 def test_another_password_ends_every_login_and_another_language_none(ledger):
     ledger.accounts.add(WANG)
-    ledger.accounts.log_in(Login(token_hash="a", account="wang", until_ms=1_000))
+    ledger.accounts.log_in(Login(token_hash="a", account="wang", until_ms=1_000), "hash", 0)
     ledger.accounts.change(replace(WANG, language="en"))
     assert ledger.accounts.logged_in("a", 0).language == "en"
     ledger.accounts.change(replace(WANG, password="other"))
     assert ledger.accounts.logged_in("a", 0) is None
+
+
+def test_a_login_whose_time_is_over_is_not_kept(ledger):
+    ledger.accounts.add(WANG)
+    for token, at_ms in (("a", 0), ("b", 1_000)):
+        ledger.accounts.log_in(Login(token_hash=token, account="wang", until_ms=at_ms + 1_000), "hash", at_ms)
+    assert ledger.accounts.logged_in("a", 0) is None
+    assert ledger.accounts.logged_in("b", 1_000) == WANG
+
+
+def test_nobody_is_let_in_by_a_password_that_was_changed_meanwhile_nor_as_who_has_the_name_next(ledger):
+    made = Login(token_hash="a", account="wang", until_ms=1_000)
+    ledger.accounts.add(WANG)
+    ledger.accounts.change(replace(WANG, password="other"))
+    assert not ledger.accounts.log_in(made, "hash", 0)
+    assert ledger.accounts.logged_in("a", 0) is None
+    ledger.accounts.remove("wang")
+    assert not ledger.accounts.log_in(made, "other", 0)
+    ledger.accounts.add(WANG)
+    assert ledger.accounts.logged_in("a", 0) is None
+
+
+def test_who_answered_a_review_and_goes_is_not_named_any_more(ledger):
+    ledger.accounts.add(replace(WANG, name="li", role="staff", household=None))
+    said = {"id": "r1", "turn": "t1", "household": "h1", "note": "I was there", "at_ms": 1}
+    ledger.accounts.review(Review(**said, answer="so you were", answered_by="li", answered_ms=2))
+    ledger.accounts.remove("li")
+    [left] = ledger.accounts.reviews()
+    assert left.answered_by == "gone-account"
+
+
+def test_another_language_does_not_bring_an_older_password_back(ledger):
+    ledger.accounts.add(WANG)
+    ledger.accounts.change(replace(WANG, password="other"), WANG)
+    ledger.accounts.change(replace(WANG, language="en"), WANG)
+    ledger.accounts.change(WANG, WANG)
+    assert ledger.accounts.account("wang") == replace(WANG, password="other", language="en")
 
 
 def test_a_vehicle_is_kept_changed_and_dropped(ledger):
@@ -103,6 +140,19 @@ def test_who_watches_is_told_when_a_plug_is_free_and_nobody_has_it_soon(ledger):
     looking.look(street.now_ms)
     assert ledger.accounts.watches("h1") == []
     assert street.post.turn(1, street.now_ms) == 1
+
+
+def test_nobody_is_called_to_a_site_that_is_cut_off(ledger):
+    street = Neighbourhood(piles=1, ledger=ledger)
+    looking = LookingOut(street.desk, street.ground, ledger.accounts)
+    street.later(1)
+    ledger.accounts.watch(Watched(id="w1", household="h1", site=SITE, at_ms=street.now_ms))
+    ledger.cut(SITE, "smoke", street.now_ms)
+    looking.look(street.now_ms)
+    assert ledger.accounts.notices("h1") == []
+    ledger.reset(SITE)
+    looking.look(street.now_ms)
+    assert [one.id for one in ledger.accounts.notices("h1")] == ["w1:free"]
 
 
 def test_who_goes_leaves_books_that_are_whole_and_nothing_that_says_who_it_was(ledger):

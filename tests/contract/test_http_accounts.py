@@ -8,6 +8,7 @@ import bcrypt
 import pytest
 from icalendar import Calendar
 
+from api.routes.login import NOBODY
 from api.turns import Turns
 from ingest.clock import rfc3339
 from ingest.workdays import is_workday
@@ -109,6 +110,22 @@ def test_a_wrong_name_and_a_wrong_password_are_the_same(door, name, password):
     assert "set-cookie" not in answer.headers
 
 
+def test_a_name_that_is_not_there_takes_as_long(door):
+    cost = bcrypt.gensalt().split(b"$")[2]  # as accounts are made with
+    assert NOBODY.split(b"$")[2] == cost
+    assert not bcrypt.checkpw(b"", NOBODY)
+
+
+def test_what_no_database_keeps_is_no_name_and_no_note(door, monkeypatch):
+    turn = door.asks().json()["id"]
+    assert door.says("wang", "POST", f"/turns/{turn}/review", json={"note": "I was\x00 there"}).status_code == 422
+    assert door.says("wang", "POST", f"/turns/{turn}/review", json={"note": "I was\nthere"}).status_code == 201
+    asked = []
+    monkeypatch.setattr(type(door.desk.ledger.accounts), "account", lambda _self, name: asked.append(name))
+    answer = door.client.post("/api/v1/login", json={"name": "wang\x00", "password": PASSWORD})
+    assert (answer.status_code, answer.json()["type"], asked) == (401, "/problems/wrong-login", [])
+
+
 def test_who_guesses_has_to_wait(door):
     tries = [door.client.post("/api/v1/login", json={"name": "wang", "password": "wrong horse"}) for _ in range(6)]
     assert [one.status_code for one in tries] == [401] * 5 + [429]
@@ -142,6 +159,20 @@ def test_behind_a_trusted_proxy_with_tls_the_cookie_is_for_tls_alone(door, tmp_p
         said = {"name": "wang", "password": PASSWORD}
         answer = client.post("/api/v1/login", json=said, headers={"x-forwarded-proto": "https"})
     assert ("; secure" in answer.headers["set-cookie"].lower()) == is_secure
+
+
+def test_who_has_a_token_alone_cannot_guess_the_password_either(door):
+    said = {"password": "battery staple", "current_password": "wrong horse"}
+    tries = [door.says("wang", "PATCH", "/me", json=said).status_code for _ in range(6)]
+    assert tries == [401] * 4 + [429] * 2, "of five tries, one was to log in"
+    assert door.says("wang", "PATCH", "/me", json={"language": "en"}).status_code == 200
+
+
+def test_a_cookie_is_logged_out_beside_a_login_of_another_kind(door):
+    door.client.post("/api/v1/login", json={"name": "wang", "password": PASSWORD})
+    cookie = door.client.cookies["lunchong"]
+    door.client.delete("/api/v1/login", auth=("staff", "something"))
+    assert door.client.get("/api/v1/me", headers={"Cookie": f"lunchong={cookie}"}).status_code == 401
 
 
 def test_another_password_ends_every_login(door):
@@ -360,6 +391,19 @@ def test_everything_that_is_kept_can_be_taken_along_and_forgotten(door):
         "zhang",
         "zhao",
     ]
+
+
+def test_who_goes_while_its_car_is_plugged_in_is_told(door, monkeypatch):
+    turn, place = door.promised()
+    door.says("wang", "POST", f"/turns/{turn}/accept")
+    door.street.service_ms = place.start_ms
+    ledger = door.desk.ledger
+    before = ledger.turns(household="h1")
+    door.desk.plug_in(turn, door.street.service_ms)
+    monkeypatch.setattr(ledger, "turns", lambda **_said: before)
+    refused = door.says("wang", "DELETE", "/me")
+    assert (refused.status_code, refused.json()["type"]) == (409, "/problems/not-now")
+    assert door.says("wang", "GET", "/me").status_code == 200
 
 
 def test_the_admin_token_is_no_account(door):

@@ -63,6 +63,17 @@ def test_behind_a_trusted_proxy_each_neighbour_is_counted_alone(street, tmp_path
         assert client.post("/api/v1/trouble", json=TROUBLE, headers={"X-Forwarded-For": "10.1.1.2"}).status_code == 201
 
 
+def test_a_line_with_many_addresses_of_ipv6_counts_once(street, tmp_path):
+    with street.client(tmp_path, trusted_proxies=("10.0.0.0/24",)) as client:
+
+        def told(address):
+            return client.post("/api/v1/trouble", json=TROUBLE, headers={"X-Forwarded-For": address}).status_code
+
+        assert [told(f"2001:db8:0:1::{n}") for n in range(1, 7)] == [201] * 5 + [429]
+        assert told("2001:db8:0:2::1") == 201
+        assert told("::ffff:10.1.1.2") == told("::ffff:10.1.1.3") == 201
+
+
 def test_an_address_cannot_be_made_up_without_a_trusted_proxy(api):
     answers = [
         api.post("/api/v1/trouble", json=TROUBLE, headers={"X-Forwarded-For": f"10.1.1.{n}"}).status_code

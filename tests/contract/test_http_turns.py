@@ -119,6 +119,13 @@ def test_a_request_that_is_sent_twice_is_one_turn(office):
     assert len(office.get("/turns").json()["items"]) == 1
 
 
+def test_an_empty_key_is_none_and_not_the_same_as_another_empty_one(office):
+    wish = {"site": SITE, "on_behalf_of": "h-17", "vehicle": "car-1", "energy_kwh": 7, "depart_by": office.at(6)}
+    refused = office.client.post("/api/v1/turns", headers=STAFF | {"Idempotency-Key": ""}, json=wish)
+    assert (refused.status_code, refused.json()["type"]) == (422, "/problems/invalid")
+    assert office.get("/turns").json()["items"] == []
+
+
 def test_a_wish_that_a_rule_refuses_is_answered_with_the_rule_in_both_languages_and_kept(office):
     refused = office.ask(energy_kwh=100, depart_by=office.at(30))
     assert (refused.status_code, refused.json()["type"]) == (422, "/problems/refused-by-rule")

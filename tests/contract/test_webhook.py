@@ -43,10 +43,12 @@ def answering(status):
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
-    yield f"http://127.0.0.1:{server.server_port}/notices?token=secret", came
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/notices?token=secret", came
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
 
 
 def post(url, what="offer", turn=OFFER, why=None):
@@ -92,7 +94,7 @@ def test_where_nobody_listens_it_may_be_sent_again():
         post(f"http://127.0.0.1:{free_port()}/")
 
 
-@pytest.mark.parametrize("status", [400, 404, None])
-def test_what_was_refused_or_cut_off_is_not_sent_again(status):
+@pytest.mark.parametrize("status", [301, 307, 400, 404, None])
+def test_what_was_refused_sent_elsewhere_or_cut_off_is_not_sent_again(status):
     with answering(status) as (url, _), pytest.raises(Unsure):
         post(url)
