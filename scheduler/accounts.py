@@ -93,8 +93,10 @@ class Accounts(Protocol):
     def add(self, account: Account) -> None:
         """Raises AccountTaken."""
 
-    def change(self, account: Account) -> None:
-        """Keep it as it is now. Where its password is another, whoever was logged in is no longer."""
+    def change(self, account: Account, was: Account | None = None) -> None:
+        """Keep it as it is now; of one that `was` read before, only what is otherwise since. Where its password is
+        another, whoever was logged in is no longer.
+        """
 
     def account(self, name: str) -> Account | None: ...
 

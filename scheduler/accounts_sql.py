@@ -35,11 +35,16 @@ class SqlAccounts:
         except IntegrityError:
             raise AccountTaken(f"there is an account {new.name}") from None
 
-    def change(self, changed: Account) -> None:
+    def change(self, changed: Account, was: Account | None = None) -> None:
+        before = {} if was is None else asdict(was)
+        news = {name: value for name, value in asdict(changed).items() if name not in before or value != before[name]}
+        if not news:
+            return
+
         def keep(connection: Connection) -> None:
-            was = connection.execute(select(account.c.password).where(account.c.name == changed.name)).scalar()
-            connection.execute(update(account).where(account.c.name == changed.name), asdict(changed))
-            if was != changed.password:
+            old = connection.execute(select(account.c.password).where(account.c.name == changed.name)).scalar()
+            connection.execute(update(account).where(account.c.name == changed.name), news)
+            if "password" in news and old != changed.password:
                 connection.execute(delete(login).where(login.c.account == changed.name))
 
         self._db.write(keep)

@@ -74,7 +74,7 @@ def change_me(request: Request, ctx: Ctx, given: Given, who: Asker, wish: MeWish
         request.app.state.login_limits.admit(who.name, client_address(request, ctx), ctx.mono_s())
 
     def changed() -> MeAnswer:
-        account = _account(given, who)
+        account = was = _account(given, who)
         if wish.language is not None:
             account = replace(account, language=wish.language)
         if wish.password is not None:
@@ -83,7 +83,7 @@ def change_me(request: Request, ctx: Ctx, given: Given, who: Asker, wish: MeWish
             if (mistake := password_mistake(wish.password)) is not None:
                 raise invalid("body.password", mistake)
             account = replace(account, password=bcrypt.hashpw(wish.password.encode(), bcrypt.gensalt()).decode())
-        given.accounts.change(account)
+        given.accounts.change(account, was)
         return _me(given, account)
 
     return asked_of_ledger(changed)

@@ -82,6 +82,14 @@ def test_who_answered_a_review_and_goes_is_not_named_any_more(ledger):
     assert left.answered_by == "gone-account"
 
 
+def test_another_language_does_not_bring_an_older_password_back(ledger):
+    ledger.accounts.add(WANG)
+    ledger.accounts.change(replace(WANG, password="other"), WANG)
+    ledger.accounts.change(replace(WANG, language="en"), WANG)
+    ledger.accounts.change(WANG, WANG)
+    assert ledger.accounts.account("wang") == replace(WANG, password="other", language="en")
+
+
 def test_a_vehicle_is_kept_changed_and_dropped(ledger):
     ledger.accounts.keep_vehicle(CAR)
     ledger.accounts.keep_vehicle(replace(CAR, household="h2"))
