@@ -94,9 +94,8 @@ class Accounts(Protocol):
         """Raises AccountTaken."""
 
     def change(self, account: Account, was: Account | None = None) -> None:
-        """Keep it as it is now; where it `was` read before, only what is otherwise since.
-
-        Where its password is another, whoever was logged in is no longer.
+        """Keep it as it is now; of one that `was` read before, only what is otherwise since. Where its password is
+        another, whoever was logged in is no longer.
         """
 
     def account(self, name: str) -> Account | None: ...
