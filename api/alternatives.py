@@ -23,7 +23,7 @@ def alternatives(ctx: ApiContext, given: Turns, turn: Turn, minutes: int, slow: 
     """In order of start. Raises NotWaiting, Unseen, and NotReady where this process plans nothing."""
     moving.must_wait(turn)
     if given.likely is None:
-        raise NotReady("This process plans no turns: ask the one that `lunchong serve` started.")
+        raise NotReady("This process plans no turns.")
     now_ms, planned = ctx.service_ms(), 0
     found: list[tuple[int, int, AlternativeAnswer]] = []
     for walk, site in _within(ctx, given, turn, minutes, slow):

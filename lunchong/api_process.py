@@ -46,7 +46,7 @@ class ApiProcess(Process):
         ending.callback(store.close)
         feed = http.hear(settings.mqtt_url, key, {"ca_file": settings.mqtt_tls_cert}, self._notice)
         jobs.every(NOTICE_EVERY_S, feed.tell)
-        turns = TurnsApart(settings, self.in_use, ending, jobs)
+        turns = TurnsApart(settings, self.in_use, http.board, self._clock, ending, jobs)
         ingest = RemoteIngest(self.folder.path)
         app = http.application(store=store, clock=self._clock, ingest=ingest, turns=lambda: turns.given)
         web = Web([(app, http.line)], self._http_ended.set)

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import threading
 from contextlib import ExitStack
 
+from api.board import Board
 from api.turns import Turns
 from ingest.workdays import is_workday
 from lunchong.inventory_file import InventoryInUse
 from lunchong.jobs import Jobs
+from lunchong.live_clock import LiveClock
 from lunchong.settings import Settings
 from lunchong.turns_side import Drawn, open_ledger
-from scheduler.desk import Desk, SiteFacts
-from scheduler.ground import sites_of
+from scheduler.desk import Desk
+from scheduler.ground import Ground, Heard
+from scheduler.plan_greedy import greedy
+from scheduler.planning import TURNOVER, Likely, Planning
+from scheduler.turns import Turn
 
 TRIED_EVERY_S = 5.0
 """So often a ledger that was away at the start is looked for again."""
@@ -20,9 +26,18 @@ TRIED_EVERY_S = 5.0
 class TurnsApart:
     """`given` is None until the ledger was there once. What shows facts need not wait for it."""
 
-    def __init__(self, settings: Settings, in_use: InventoryInUse, ending: ExitStack, jobs: Jobs) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        in_use: InventoryInUse,
+        board: Board,
+        clock: LiveClock,
+        ending: ExitStack,
+        jobs: Jobs,
+    ) -> None:
         self._settings, self._ending = settings, ending
-        self._sites = _Sites(in_use)
+        self._ground = Ground(lambda: in_use.inventory, Heard(board.state, lambda: board.believed, lambda: clock.speed))
+        self._looking = threading.Lock()
         self.given: Turns | None = None
         jobs.every(TRIED_EVERY_S, self.look, at_once=True)
 
@@ -31,17 +46,12 @@ class TurnsApart:
         if self.given is None:
             ledger = open_ledger(self._settings.ledger_url)
             self._ending.callback(ledger.close)
-            self.given = Turns(Desk(ledger, self._sites, Drawn(), is_workday), ledger.accounts, self._settings.timezone)
+            desk = Desk(ledger, self._ground, Drawn(), is_workday)
+            self._planning = Planning(desk, self._ground, greedy, is_workday, TURNOVER)
+            self.given = Turns(desk, ledger.accounts, self._settings.timezone, self._likely)
 
-
-class _Sites:
-    """What the desk must know of a site, by the inventory in use."""
-
-    def __init__(self, in_use: InventoryInUse) -> None:
-        self._in_use, self._of = in_use, in_use.inventory
-        self._facts = sites_of(self._of)
-
-    def site(self, site: str) -> SiteFacts | None:
-        if (inventory := self._in_use.inventory) is not self._of:
-            self._facts, self._of = sites_of(inventory), inventory
-        return self._facts.get(site)
+    def _likely(self, turn: Turn, now_ms: int) -> Likely | None:
+        """By what is heard now. How late turns really begin is learnt by who leads alone."""
+        with self._looking:
+            self._ground.look(now_ms)
+            return self._planning.likely(turn, now_ms)

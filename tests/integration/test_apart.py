@@ -324,10 +324,13 @@ def asks(server, method, path, body=None):
         return refused.code, json.load(refused)
 
 
-def asks_for_a_turn(server):
-    leaves = (datetime.now(UTC) + timedelta(hours=6)).isoformat().replace("+00:00", "Z")
-    wish = {"site": "gate-01", "on_behalf_of": "h1", "vehicle": "car", "energy_kwh": 3, "depart_by": leaves}
-    return asks(server, "POST", "/turns", wish)
+def in_hours(hours):
+    return (datetime.now(UTC) + timedelta(hours=hours)).isoformat().replace("+00:00", "Z")
+
+
+def asks_for_a_turn(server, **said):
+    wish = {"site": "gate-01", "on_behalf_of": "h1", "vehicle": "car", "energy_kwh": 3, "depart_by": in_hours(6)}
+    return asks(server, "POST", "/turns", wish | said)
 
 
 def test_turns_are_asked_for_at_the_api_and_planned_and_explained_by_a_scheduler(tmp_path, influx_server):
@@ -348,6 +351,8 @@ def test_turns_are_asked_for_at_the_api_and_planned_and_explained_by_a_scheduler
             offered = until(lambda: (it := pair.api.get(f"/api/v1/turns/{turn}"))["state"] == "offered" and it)
             assert [one["code"] for one in offered["reasons"]][:2] == ["standing_equal", "ahead_none"]
             assert asks(pair.api, "POST", f"/turns/{turn}/accept")[1]["state"] == "reserved"
+            asked = asks_for_a_turn(pair.api, vehicle="another", earliest=in_hours(4))[1]["id"]
+            assert asks(pair.api, "GET", f"/turns/{asked}/alternatives") == (200, {"items": []}), "no site is near"
             scheduler.kill()
         kept = pair.api.get(f"/api/v1/turns/{turn}")
         assert [one["code"] for one in kept["reasons"]] == ["standing_equal", "starts_at"]
