@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from scheduler.buckets import Place
 from scheduler.plan import Plan, Problem, Reason, Request, charged_by, fitting, own_faults, shortest
-from scheduler.plan_room import Room, Site, runs
+from scheduler.plan_room import Room, runs, site_of
 
 
 def greedy(problem: Problem) -> Plan:
@@ -14,7 +14,7 @@ def greedy(problem: Problem) -> Plan:
 
     A published place is kept, unless its own request, or one before it in the order, gains more than its margin.
     """
-    site = Site(problem)
+    site = site_of(problem)
     order = sorted(problem.requests, key=lambda one: -one.weight)
     room, places = Room(site), dict[str, Place]()
     told = Told(room, order)
@@ -26,7 +26,7 @@ def greedy(problem: Problem) -> Plan:
 
 def explained(problem: Problem, places: dict[str, Place]) -> Plan:
     """A plan of these places, with the reason of each request that has none."""
-    site = Site(problem)
+    site = site_of(problem)
     room = Room(site)
     for name, place in places.items():
         room.take(site.requests[name], place)

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from scheduler.buckets import Place
 from scheduler.plan import BUCKETS_PER_HOUR, Plan, Problem, Request, full_w
-from scheduler.plan_room import Room, Site, stretches
+from scheduler.plan_room import Room, site_of, stretches
 
 
 def with_parts(problem: Problem, plan: Plan, least_wh: int) -> Plan:
@@ -20,7 +20,7 @@ def with_parts(problem: Problem, plan: Plan, least_wh: int) -> Plan:
     without = [one for one in problem.requests if one.flexible and one.id not in plan.places]
     if not without:
         return plan
-    site = Site(problem)
+    site = site_of(problem)
     room = Room(site)
     for name, place in plan.places.items():
         room.take(site.requests[name], place)
