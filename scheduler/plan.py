@@ -168,7 +168,8 @@ def keeps_published(request: Request, place: Place) -> bool:
 def cost_fen(problem: Problem, place: Place) -> float:
     """What its energy costs by the tariff."""
     fen_kwh = problem.tariff_fen_kwh[place.first - problem.first :]
-    return sum(map(mul, place.watts, fen_kwh)) / BUCKETS_PER_HOUR / 1_000
+    fen: int = sum(map(mul, place.watts, fen_kwh))
+    return fen / BUCKETS_PER_HOUR / 1_000
 
 
 def worth(problem: Problem, request: Request, place: Place) -> float:

@@ -68,7 +68,7 @@ def _parts(room: Room, request: Request) -> Iterator[Place]:
                     yield Place(plug.id, site.first + at, tuple(watts) + (0,) * (end - at - len(watts)))
 
 
-def _last(free: int, at: int, high: int, turnover: int, leaves: list[int]) -> int:
+def _last(free: int, at: int, high: int, turnover: int, leaves: tuple[int, ...]) -> int:
     """Until when it may charge there so that its car is driven away, and its plug kept free, in that stretch."""
     for last in range(high, at, -1):
         end = leaves[last]
