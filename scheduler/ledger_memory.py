@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from bisect import insort
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 
@@ -41,7 +42,10 @@ class MemoryLedger:
         self._lock = threading.RLock()
         self._turns: dict[str, Turn] = {}
         self._living: dict[str, Turn] = {}
-        """Of them those that are live, which is what is mostly asked for."""
+        """Of them those that are live."""
+        self._in_state: dict[State, dict[str, Turn]] = {}
+        self._asked: dict[str, dict[str, list[tuple[int, str]]]] = {}
+        """By site and household when each turn that was not rejected was requested, and which it is."""
         self._claims: dict[tuple[str, int], str] = {}
         self._power: Counter[tuple[tuple[str, ...], int]] = Counter()
         self._quota: Counter[tuple[tuple[str, ...], int]] = Counter()
@@ -81,14 +85,14 @@ class MemoryLedger:
         self, *, site: str | None = None, household: str | None = None, states: Collection[State] | None = None
     ) -> list[Turn]:
         with self._lock:
-            among = self._living if states is not None and LIVE.issuperset(states) else self._turns
+            among = [self._turns] if states is None else [self._in_state.get(one, {}) for one in set(states)]
             found = [
                 turn
-                for turn in among.values()
+                for some in among
+                for turn in some.values()
                 if site in (None, turn.site) and household in (None, turn.household)
-                if states is None or turn.state in states
             ]
-        return sorted(found, key=lambda turn: (turn.requested_ms, turn.id))
+        return sorted(found, key=_by_asking)
 
     def due(self, now_ms: int, limit: int = 100) -> list[Turn]:
         over = [turn for turn in self.turns(states=LIVE) if turn.due_ms is not None and turn.due_ms <= now_ms]
@@ -185,11 +189,13 @@ class MemoryLedger:
             return self._households.get(household_id)
 
     def pool(self, site: str, since_ms: int) -> dict[str, int]:
-        asked: dict[str, list[int]] = {}
-        for turn in self.turns(site=site):
-            if turn.household is not None and turn.state != "rejected":
-                asked.setdefault(turn.household, []).append(turn.requested_ms)
-        return {household: min(times) for household, times in asked.items() if max(times) >= since_ms}
+        with self._lock:
+            found = [
+                (asked[0], household)
+                for household, asked in self._asked.get(site, {}).items()
+                if asked and asked[-1][0] >= since_ms
+            ]
+        return {household: first_ms for (first_ms, _), household in sorted(found)}
 
     def deliveries(self, households: Collection[str], since_ms: int) -> list[Delivery]:
         with self._lock:
@@ -283,7 +289,7 @@ class MemoryLedger:
     def _post(self, changes: Sequence[Change], books: Postings) -> None:
         for change in changes:
             turn = replace(change.after, rev=change.before.rev + 1 if change.before else 1)
-            self._turns[turn.id] = turn
+            self._file(self._turns.get(turn.id), turn)
             if is_live(turn):
                 self._living[turn.id] = turn
             else:
@@ -304,6 +310,31 @@ class MemoryLedger:
                 for bucket in range(entry.first, entry.first + entry.buckets):
                     book[entry.whose, bucket] += entry.more
         self._live.update(dict(books.live))
+
+    def _file(self, was: Turn | None, turn: Turn) -> None:
+        """Keep a turn, and find it again by its state and by when its household asked."""
+        if was is not None:
+            del self._in_state[was.state][was.id]
+        self._turns[turn.id] = turn
+        self._in_state.setdefault(turn.state, {})[turn.id] = turn
+        before, after = None if was is None else _asking(was), _asking(turn)
+        if before == after:
+            return
+        if before is not None:
+            self._asked[before[0]][before[1]].remove(before[2])
+        if after is not None:
+            insort(self._asked.setdefault(after[0], {}).setdefault(after[1], []), after[2])
+
+
+def _by_asking(turn: Turn) -> tuple[int, str]:
+    return turn.requested_ms, turn.id
+
+
+def _asking(turn: Turn) -> tuple[str, str, tuple[int, str]] | None:
+    """Where and of whom it counts as asked, unless it was rejected."""
+    if turn.household is None or turn.state == "rejected":
+        return None
+    return turn.site, turn.household, (turn.requested_ms, turn.id)
 
 
 def _dwelling(household: Household) -> tuple[str, str]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from operator import mul
 from typing import Literal
 
 from msgspec import Struct
@@ -134,7 +135,10 @@ def fitting(problem: Problem, request: Request) -> list[Plug]:
 
 def charged_by(place: Place) -> int:
     """The first bucket from which on it draws nothing more."""
-    return max((bucket + 1 for bucket, watts in zip(place.buckets, place.watts, strict=True) if watts), default=0)
+    watts, charged = place.watts, len(place.watts)
+    while charged and not watts[charged - 1]:
+        charged -= 1
+    return place.first + charged if charged else 0
 
 
 def leaves_at(problem: Problem, request: Request, charged: int) -> int:
@@ -148,8 +152,12 @@ def leaves_at(problem: Problem, request: Request, charged: int) -> int:
 
 def lateness(problem: Problem, request: Request, place: Place) -> int:
     """Buckets that its energy is there later than if it began at once, with full power, at the best plug for it."""
-    best = min(shortest(request, plug) for plug in fitting(problem, request))
-    return charged_by(place) - max(request.earliest, problem.first) - best
+    return charged_by(place) - max(request.earliest, problem.first) - fastest(problem, request)
+
+
+def fastest(problem: Problem, request: Request) -> int:
+    """Buckets that its energy takes at the best plug for it."""
+    return min(shortest(request, plug) for plug in fitting(problem, request))
 
 
 def keeps_published(request: Request, place: Place) -> bool:
@@ -160,15 +168,22 @@ def keeps_published(request: Request, place: Place) -> bool:
 def cost_fen(problem: Problem, place: Place) -> float:
     """What its energy costs by the tariff."""
     fen_kwh = problem.tariff_fen_kwh[place.first - problem.first :]
-    return sum(watts * fen for watts, fen in zip(place.watts, fen_kwh, strict=False)) / BUCKETS_PER_HOUR / 1_000
+    fen: int = sum(map(mul, place.watts, fen_kwh))
+    return fen / BUCKETS_PER_HOUR / 1_000
 
 
 def worth(problem: Problem, request: Request, place: Place) -> float:
     """Points of one place: its weight for being served, less for lateness, more for staying where it was published
     (`margin` buckets of the heaviest request), less for what its energy costs."""
-    points = request.weight * (SERVED - lateness(problem, request, place))
+    return worth_by(problem, request, place, fastest(problem, request), problem.heaviest)
+
+
+def worth_by(problem: Problem, request: Request, place: Place, fastest: int, heaviest: int) -> float:
+    """`worth`, for who knows `fastest` and the heaviest weight already."""
+    late = charged_by(place) - max(request.earliest, problem.first) - fastest
+    points = request.weight * (SERVED - late)
     if keeps_published(request, place):
-        points += request.margin * problem.heaviest
+        points += request.margin * heaviest
     return points - cost_fen(problem, place) / POINT_FEN
 
 

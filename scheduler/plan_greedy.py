@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from scheduler.buckets import Place
 from scheduler.plan import Plan, Problem, Reason, Request, charged_by, fitting, own_faults, shortest
-from scheduler.plan_room import Room, Site, runs
+from scheduler.plan_room import Room, runs, site_of
 
 
 def greedy(problem: Problem) -> Plan:
@@ -14,7 +14,7 @@ def greedy(problem: Problem) -> Plan:
 
     A published place is kept, unless its own request, or one before it in the order, gains more than its margin.
     """
-    site = Site(problem)
+    site = site_of(problem)
     order = sorted(problem.requests, key=lambda one: -one.weight)
     room, places = Room(site), dict[str, Place]()
     told = Told(room, order)
@@ -26,7 +26,7 @@ def greedy(problem: Problem) -> Plan:
 
 def explained(problem: Problem, places: dict[str, Place]) -> Plan:
     """A plan of these places, with the reason of each request that has none."""
-    site = Site(problem)
+    site = site_of(problem)
     room = Room(site)
     for name, place in places.items():
         room.take(site.requests[name], place)
@@ -48,7 +48,7 @@ def why_not(room: Room, request: Request) -> Reason:
         return "time"
     if not runs(window & site.open_bits, takes):
         return "opening"
-    if room.without_quotas().find(request) is not None:
+    if (room.without_quotas() if room.quota else room).find(request) is not None:
         return "quota"
     if room.with_power(len(plugs) * request.max_w).find(request) is not None:
         return "power"
@@ -61,6 +61,13 @@ class Told:
     def __init__(self, room: Room, order: Sequence[Request]) -> None:
         self.room = room
         self._waiting = {one.id: one for one in order if one.published is not None}
+        problem = room.site.problem
+        self._published = {
+            one.id: one.published
+            for one in order
+            if one.published is not None and not any(own_faults(problem, one, one.published))
+        }
+        """Those that may be kept at all, which no other place changes."""
         self._kept: dict[str, Place] = {}
         self._careful = room
         self._keep_what_fits()
@@ -81,9 +88,19 @@ class Told:
                 chosen = best
         assert chosen is not None
         self.room.take(request, chosen)
-        if self._careful is not self.room:
-            self._keep_what_fits()
+        self._keep_beside(request, chosen, mine)
         return chosen
+
+    def _keep_beside(self, request: Request, chosen: Place, mine: Place | None) -> None:
+        """What was kept is kept again where it still fits and nothing was freed: more cannot be kept then."""
+        if self._careful is self.room:
+            return
+        if not self._waiting:
+            self._kept, self._careful = {}, self.room
+        elif mine in (None, chosen) and self._careful.fits(request, chosen):
+            self._careful.take(request, chosen)
+        else:
+            self._keep_what_fits()
 
     def _drop(self, request: Request) -> Place | None:
         self._waiting.pop(request.id, None)
@@ -95,10 +112,8 @@ class Told:
     def _keep_what_fits(self) -> None:
         self._kept, self._careful = {}, self.room.copy() if self._waiting else self.room
         for name, request in self._waiting.items():
-            place = request.published
-            if place is None or any(own_faults(self.room.site.problem, request, place)):
-                continue
-            if self._careful.fits(request, place):
+            place = self._published.get(name)
+            if place is not None and self._careful.fits(request, place):
                 self._careful.take(request, place)
                 self._kept[name] = place
 

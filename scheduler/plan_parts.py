@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from scheduler.buckets import Place
 from scheduler.plan import BUCKETS_PER_HOUR, Plan, Problem, Request, full_w
-from scheduler.plan_room import Room, Site, stretches
+from scheduler.plan_room import Room, site_of, stretches
 
 
 def with_parts(problem: Problem, plan: Plan, least_wh: int) -> Plan:
@@ -20,7 +20,7 @@ def with_parts(problem: Problem, plan: Plan, least_wh: int) -> Plan:
     without = [one for one in problem.requests if one.flexible and one.id not in plan.places]
     if not without:
         return plan
-    site = Site(problem)
+    site = site_of(problem)
     room = Room(site)
     for name, place in plan.places.items():
         room.take(site.requests[name], place)
@@ -68,7 +68,7 @@ def _parts(room: Room, request: Request) -> Iterator[Place]:
                     yield Place(plug.id, site.first + at, tuple(watts) + (0,) * (end - at - len(watts)))
 
 
-def _last(free: int, at: int, high: int, turnover: int, leaves: list[int]) -> int:
+def _last(free: int, at: int, high: int, turnover: int, leaves: tuple[int, ...]) -> int:
     """Until when it may charge there so that its car is driven away, and its plug kept free, in that stretch."""
     for last in range(high, at, -1):
         end = leaves[last]

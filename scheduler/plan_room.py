@@ -5,10 +5,11 @@ Bit and index 0 stand for the problem's first bucket.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
 
 from scheduler.buckets import Place
-from scheduler.plan import BUCKETS_PER_HOUR, Plug, Problem, Request, fitting, full_w, shortest
+from scheduler.plan import BUCKETS_PER_HOUR, Plug, Problem, Request, fastest, fitting, full_w, shortest, worth_by
 
 PAST_HORIZON = 96
 """So many buckets after the horizon a car may stay that was planned until its end."""
@@ -21,10 +22,16 @@ class Site:
         self.problem = problem
         self.first, self.buckets = problem.first, len(problem.limit_w)
         self.all_bits = (1 << self.buckets + PAST_HORIZON) - 1
-        self.open_bits = bits_of(problem.open)
+        self.open_bits = _open_bits(problem.open)
         self.requests = {one.id: one for one in problem.requests}
-        self.fitting = {one.id: _alike(fitting(problem, one)) for one in problem.requests}
-        self._leaves: dict[int, list[int]] = {}
+        by_kinds: dict[tuple[str, ...], list[list[Plug]]] = {}
+        for one in problem.requests:
+            if one.kinds not in by_kinds:
+                by_kinds[one.kinds] = _alike(fitting(problem, one))
+        self.fitting = {one.id: by_kinds[one.kinds] for one in problem.requests}
+        self._heaviest = problem.heaviest
+        self._fastest: dict[str, int] = {}
+        self._leaves: dict[int, tuple[int, ...]] = {}
         self.wakes, self.awake = _awake(problem.quiet)
 
     def window(self, request: Request) -> int:
@@ -33,24 +40,33 @@ class Site:
         high = min(request.depart_by - self.first, self.buckets)
         return (1 << high) - (1 << low) if high > low else 0
 
-    def leaves(self, request: Request) -> list[int]:
+    def worth(self, request: Request, place: Place) -> float:
+        """`plan.worth`."""
+        if request.id not in self._fastest:
+            self._fastest[request.id] = fastest(self.problem, request)
+        return worth_by(self.problem, request, place, self._fastest[request.id], self._heaviest)
+
+    def leaves(self, request: Request) -> tuple[int, ...]:
         """When it is driven away, by when it is charged."""
         key = 0 if request.moves_at_night else request.depart_by
         if key not in self._leaves:
-            self._leaves[key] = self._leaving(request)
+            if request.moves_at_night:
+                self._leaves[key] = tuple(range(self.buckets + 1))
+            else:
+                self._leaves[key] = _leaving(self.problem.quiet, min(request.depart_by - self.first, self.buckets))
         return self._leaves[key]
 
-    def _leaving(self, request: Request) -> list[int]:
-        """`plan.leaves_at` of each bucket, from the last to the first."""
-        if request.moves_at_night:
-            return list(range(self.buckets + 1))
-        quiet, last = self.problem.quiet, min(request.depart_by - self.first, self.buckets)
-        until = list(range(self.buckets + 1))
-        for at in range(min(last, self.buckets) - 1, -1, -1):
-            if quiet[at]:
-                until[at] = until[at + 1]
-        at_night = [(at and quiet[at - 1]) or (at < last and quiet[at]) for at in range(self.buckets + 1)]
-        return [until[at] if night else at for at, night in enumerate(at_night)]
+
+def site_of(problem: Problem) -> Site:
+    """The site of a problem; the last one is kept, as the steps of one plan ask for it one after another."""
+    global _last  # noqa: PLW0603
+    kept = _last
+    if kept is None or kept.problem is not problem:
+        kept = _last = Site(problem)
+    return kept
+
+
+_last: Site | None = None
 
 
 class Room:
@@ -139,17 +155,21 @@ class Room:
             free = self.free[place.connector]
             self.free[place.connector] = free | bits if sign > 0 else free & ~bits
         span = range(max(0, at), min(buckets, at + held))
-        for bucket in span:
-            self.left_w[bucket] += sign * place.watts[bucket - at]
+        drawn = [(bucket, place.watts[bucket - at]) for bucket in span if place.watts[bucket - at]]
+        left_w = self.left_w
+        for bucket, watts in drawn:
+            left_w[bucket] += sign * watts
         if compound in self.quota and compound is not None:
             quota = self.quota[compound]
             for bucket in span:
                 quota[bucket] += sign
             self.masks.pop(compound, None)
-        self.powered.clear()
+        if drawn:
+            self.powered.clear()
         for (most, least), can_w in self.can.items():
-            for bucket in span:
-                can_w[bucket] = _can(most, least, self.left_w[bucket])
+            for bucket, _ in drawn:
+                left = left_w[bucket]
+                can_w[bucket] = most if left >= most else 0 if left < least or left < 1 else left
 
     def _gap(self, plug: str, at: int, end: int) -> int:
         """Buckets that stay free right before and after."""
@@ -210,14 +230,14 @@ class Room:
                     low = low if request.moves_at_night else site.wakes[low]
                     if low >= first_charged:
                         break
-                    if not (charged := _filled(can_w, low, min(high, first_charged), need)):
+                    if not (charged := _filled(can_w, low, min(high, first_charged), need, most)):
                         continue
-                    at, watts = _latest(can_w, charged, need, least)
+                    at, watts = _latest(can_w, charged, need, least, most)
                     if not request.moves_at_night and site.awake[at] < at:
                         at, watts = site.awake[at], [0] * (at - site.awake[at]) + watts
                     end = leaves[charged]
                     if charged < end <= high:  # over night: power that others want before it is left to them
-                        late, watts = _latest(can_w, end, need, least)
+                        late, watts = _latest(can_w, end, need, least, most)
                         watts = [0] * (late - at) + watts
                     if not _bits(at, end) & ~ok and not _bits(at, end + request.turnover) & ~free:
                         first_charged = charged
@@ -225,8 +245,26 @@ class Room:
                         break
 
 
-def bits_of(row: Iterator[bool] | tuple[bool, ...]) -> int:
-    return int("".join("1" if one else "0" for one in row)[::-1] or "0", 2)
+def bits_of(row: Iterable[bool]) -> int:
+    return int("".join(["1" if one else "0" for one in row])[::-1] or "0", 2)
+
+
+@lru_cache(maxsize=1_024)
+def _open_bits(is_open: tuple[bool, ...]) -> int:
+    """Kept, as are what follows from quiet hours: they are the same from one day to the next."""
+    return bits_of(is_open)
+
+
+@lru_cache(maxsize=4_096)
+def _leaving(quiet: tuple[bool, ...], last: int) -> tuple[int, ...]:
+    """`plan.leaves_at` of each bucket, for a car that leaves by `last`."""
+    buckets = len(quiet)
+    until = list(range(buckets + 1))
+    for at in range(last - 1, -1, -1):
+        if quiet[at]:
+            until[at] = until[at + 1]
+    at_night = [(at and quiet[at - 1]) or (at < last and quiet[at]) for at in range(buckets + 1)]
+    return tuple(until[at] if night else at for at, night in enumerate(at_night))
 
 
 def runs(bits: int, length: int) -> int:
@@ -252,22 +290,28 @@ def stretches(bits: int) -> Iterator[tuple[int, int]]:
         at += length
 
 
-def _awake(quiet: tuple[bool, ...]) -> tuple[list[int], list[int]]:
+@lru_cache(maxsize=1_024)
+def _awake(quiet: tuple[bool, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Of each bucket the first from there on outside quiet hours, and the last until there."""
     wakes, awake = list(range(len(quiet) + 1)), list(range(len(quiet) + 1))
     for at in reversed(range(len(quiet))):
         wakes[at] = wakes[at + 1] if quiet[at] else at
     for at in range(1, len(quiet)):
         awake[at] = awake[at - 1] if quiet[at] else at
-    return wakes, awake
+    return tuple(wakes), tuple(awake)
 
 
 def _can(most: int, least: int, left: int) -> int:
     return 0 if left < least or left < 1 else min(most, left)
 
 
-def _filled(can_w: list[int], low: int, high: int, need: int) -> int:
+def _filled(can_w: list[int], low: int, high: int, need: int, most: int) -> int:
     """The first bucket by which all is charged within [low, high); 0 where it is not."""
+    takes = -(-need // most)
+    if low + takes > high:
+        return 0
+    if can_w[low : low + takes].count(most) == takes:
+        return low + takes
     for bucket in range(low, high):
         need -= can_w[bucket]
         if need <= 0:
@@ -275,13 +319,19 @@ def _filled(can_w: list[int], low: int, high: int, need: int) -> int:
     return 0
 
 
-def _latest(can_w: list[int], charged: int, need: int, least: int) -> tuple[int, list[int]]:
+def _latest(can_w: list[int], charged: int, need: int, least: int, most: int) -> tuple[int, list[int]]:
     """First bucket and watts that bring `need` by then, begun as late as possible."""
+    takes = -(-need // most)
+    at = charged - takes
+    if at >= 0 and can_w[at:charged].count(most) == takes:
+        return at, [max(need - (takes - 1) * most, least), *[most] * (takes - 1)]
     watts: list[int] = []
     at = charged
     while need > 0:
         at -= 1
-        given = min(can_w[at], max(need, least)) if can_w[at] else 0
+        given = can_w[at]
+        if given > need:
+            given = min(given, max(need, least))
         watts.append(given)
         need -= given
     return at, watts[::-1]

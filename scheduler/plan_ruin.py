@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable
 from math import exp
 
 from scheduler.buckets import Place
-from scheduler.plan import BUCKETS_PER_HOUR, Problem, Request, worth
-from scheduler.plan_room import Room, Site
+from scheduler.plan import BUCKETS_PER_HOUR, Problem, Request
+from scheduler.plan_room import Room, site_of
 
 HOTTEST, COLDEST = 300.0, 5.0
 """Points that are given up lightly at the beginning and the end, for each point of the heaviest weight."""
@@ -25,8 +25,8 @@ class Ruin:
     """A plan that is being improved. `places` is the best so far, worth `best`."""
 
     def __init__(self, problem: Problem, places: dict[str, Place], seed: int = 0) -> None:
-        self.problem, self.site = problem, Site(problem)
-        self._draw = random.Random(seed)
+        self.problem, self.site = problem, site_of(problem)
+        self._draw, self._heaviest = random.Random(seed), problem.heaviest
         shortest_of = {name: min((g[1] for g in self._sizes(name)), default=1) for name in self.site.requests}
         self._orders: list[Order] = [
             lambda one: -one.weight / shortest_of[one.id],
@@ -40,7 +40,7 @@ class Ruin:
     def start_from(self, places: dict[str, Place]) -> None:
         """Go on with another plan."""
         self.room, self._now = Room(self.site), dict(places)
-        self._points = {name: worth(self.problem, self.site.requests[name], place) for name, place in places.items()}
+        self._points = {name: self.site.worth(self.site.requests[name], place) for name, place in places.items()}
         for name, place in places.items():
             self.room.take(self.site.requests[name], place)
         self._worth = sum(self._points.values())
@@ -70,9 +70,9 @@ class Ruin:
         ]
         outside.sort(key=lambda one: order(one) * (1 + blur * self._draw.random()))
         new = self._put(self.room, outside)
-        points = {name: worth(self.problem, self.site.requests[name], place) for name, place in new.items()}
+        points = {name: self.site.worth(self.site.requests[name], place) for name, place in new.items()}
         more = sum(points.values()) - sum(self._points[name] for name in out)
-        heat = self.problem.heaviest * HOTTEST * (COLDEST / HOTTEST) ** gone
+        heat = self._heaviest * HOTTEST * (COLDEST / HOTTEST) ** gone
         if more >= 0 or self._draw.random() < exp(more / heat):
             self._now |= new
             self._points |= points

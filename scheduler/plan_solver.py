@@ -8,7 +8,7 @@ from collections.abc import Callable
 from msgspec import Struct
 
 from scheduler.buckets import Place
-from scheduler.plan import Plan, Problem, Request, faults, value, worth
+from scheduler.plan import Plan, Problem, Request, faults, value
 from scheduler.plan_columns import chosen
 from scheduler.plan_greedy import explained, greedy
 from scheduler.plan_part import Part
@@ -75,7 +75,7 @@ def improved(problem: Problem, limit: Limit, seed: int = 0) -> Plan:
     spent.keep()
     ruin = Ruin(problem, plan.places, seed)
     for places in ruin.orders():
-        if sum(worth(problem, ruin.site.requests[name], place) for name, place in places.items()) > ruin.best:
+        if sum(ruin.site.worth(ruin.site.requests[name], place) for name, place in places.items()) > ruin.best:
             ruin.start_from(places)
     flexible = sum(one.flexible for one in problem.requests)
     if 2 * flexible > len(problem.requests):
@@ -137,8 +137,8 @@ def _parts(problem: Problem, ruin: Ruin, spent: _Spent, seed: int) -> dict[str, 
         left_s = min(PART_S, spent.left_s())
         answer = part.solve(left_s if spent.limit.clock_s else None, left_s, seed)
         spent.counted += answer.deterministic + 0.02
-        was = sum(worth(problem, site.requests[name], place) for name, place in now.items())
-        if sum(worth(problem, site.requests[name], place) for name, place in answer.places.items()) > was:
+        was = sum(site.worth(site.requests[name], place) for name, place in now.items())
+        if sum(site.worth(site.requests[name], place) for name, place in answer.places.items()) > was:
             places = {name: place for name, place in places.items() if name not in inside} | answer.places
         size = min(size + 4, 200) if answer.proven else max(8, size - 4)
         if answer.proven and len(around) == len(problem.requests):

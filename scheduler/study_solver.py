@@ -6,7 +6,7 @@ plans are made in seconds.
 
 from __future__ import annotations
 
-from scheduler.plan import Plan, Problem, value, worth
+from scheduler.plan import Plan, Problem, value
 from scheduler.plan_greedy import explained, greedy
 from scheduler.plan_ruin import Ruin
 
@@ -18,7 +18,7 @@ def improved_by(problem: Problem, exchanges: int, seed: int) -> Plan:
         return plan  # all are served where they were told
     ruin = Ruin(problem, plan.places, seed)
     for places in ruin.orders():
-        if sum(worth(problem, ruin.site.requests[name], place) for name, place in places.items()) > ruin.best:
+        if sum(ruin.site.worth(ruin.site.requests[name], place) for name, place in places.items()) > ruin.best:
             ruin.start_from(places)
     for step in range(exchanges):
         ruin.step(step / exchanges)
