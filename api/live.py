@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from secrets import token_hex
 
 from starlette.responses import Response
@@ -49,9 +50,27 @@ class Live:
 
     def open(self, walk: Walk | None, site: str | None, last_event_id: str | None) -> EventStream:
         """A stream from now on, or from the event that a returning reader saw last."""
+        return self.carry(self._stream(Asked(walk, site), last_event_id))
+
+    def carry(self, events: AsyncIterator[bytes]) -> EventStream:
+        """Any events, as long as there is room for another reader. Raises TooManyReaders."""
         if self.readers >= MAX_READERS:
             raise TooManyReaders(headers={"Retry-After": "30"})
-        return EventStream(self, self._stream(Asked(walk, site), last_event_id))
+        return EventStream(self, events)
+
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
+    def heartbeat(self) -> bytes:
+        return self._events.heartbeat(self._ctx.now())
+
+    async def pause(self, seconds: float) -> None:
+        """So long, or until the service goes down."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while not self._closed:
+                    await self._changed.wait()
 
     def _look(self) -> None:
         picture = self._ctx.picture()

@@ -9,7 +9,7 @@ from typing import Literal, Protocol
 from msgspec import Struct
 
 from ingest.assets import ConnectorType
-from scheduler.ledger import OutgoingState
+from scheduler.ledger import Outgoing, OutgoingState
 from scheduler.sentences import Language
 
 Role = Literal["resident", "committee", "staff", "head", "workstation", "operator", "admin"]
@@ -121,8 +121,8 @@ class Accounts(Protocol):
     def notices(self, household: str, limit: int = 100) -> list[Told]:
         """The newest first."""
 
-    def review(self, review: Review) -> None:
-        """Keep it, or its answer."""
+    def review(self, review: Review, telling: Outgoing | None = None) -> None:
+        """Keep it, or its answer with the notice that tells of it."""
 
     def reviews(self, *, household: str | None = None, unanswered: bool = False) -> list[Review]:
         """In order of time."""

@@ -94,8 +94,12 @@ class SqlAccounts:
         asked = asked.where(outgoing.c.to == of, outgoing.c.kind == "notice").order_by(outgoing.c.no.desc())
         return [Told(**row) for row in self._rows(asked.limit(limit))]
 
-    def review(self, kept: Review) -> None:
-        self._upsert(review, asdict(kept))
+    def review(self, kept: Review, telling: Outgoing | None = None) -> None:
+        def keep(connection: Connection) -> None:
+            self._put(connection, review, asdict(kept))
+            send_out(connection, [telling] if telling else [], kept.answered_ms or kept.at_ms)
+
+        self._db.write(keep)
 
     def reviews(self, *, household: str | None = None, unanswered: bool = False) -> list[Review]:
         asked = select(review).order_by(review.c.at_ms, review.c.id)
@@ -144,10 +148,13 @@ class SqlAccounts:
         return self._db.read(lambda connection: [dict(row) for row in connection.execute(asked).mappings()])
 
     def _upsert(self, table: Table, row: dict[str, Any]) -> None:
+        self._db.write(lambda connection: self._put(connection, table, row))
+
+    def _put(self, connection: Connection, table: Table, row: dict[str, Any]) -> None:
         keys = list(table.primary_key)
         kept = {name: value for name, value in row.items() if name not in {key.name for key in keys}}
         adding = insert_into(self._db.dialect, table).values(row).on_conflict_do_update(index_elements=keys, set_=kept)
-        self._db.write(lambda connection: connection.execute(adding))
+        connection.execute(adding)
 
 
 def _no_watch(name: str) -> Any:

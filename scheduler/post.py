@@ -18,6 +18,10 @@ AT_A_TIME = 1_000
 """And besides those that wait for the morning, however many they are."""
 
 
+NOT_OF_ITS_PLACE = frozenset({"charged", "answered"})
+"""Notices that can wait for the morning although their turn has a place tonight, or had."""
+
+
 class NotDelivered(Exception):
     """It did not leave for certain, and may be tried again."""
 
@@ -126,7 +130,7 @@ class Post:
         quiet = self._desk.quiet(turn)
         if not quiet.quiet_at(now_ms):
             return None
-        starts_ms = [turn.place.start_ms] if turn.place is not None and said.what != "charged" else []
+        starts_ms = [turn.place.start_ms] if turn.place is not None and said.what not in NOT_OF_ITS_PLACE else []
         if said.was_ms is not None:
             starts_ms.append(said.was_ms)
         morning_ms = quiet.after(now_ms, 0)

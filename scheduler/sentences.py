@@ -108,6 +108,10 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "{place} 现在空着，谁先到谁用。",
         "{place} is free now, for whoever comes first.",
     ),
+    "notice_answered": (
+        "您的申诉有了答复：{answer}",
+        "Your objection has an answer: {answer}",
+    ),
     "notice_asked": (
         "有车插上了{place}。如果是您的车，请在 {until} 前确认；否则这个位置可能保不住。",
         "A car was plugged in at {place}. If it is yours, please say so by {until}, or you may lose the place.",

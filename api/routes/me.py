@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from secrets import token_hex
-from typing import Annotated
+from typing import Annotated, Any
 
 import bcrypt
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Path, Query, Request, Response
 from msgspec.structs import asdict, replace
 
 from api.callers import Asker, Caller, Given, OfHousehold, asked_of_ledger
 from api.deps import Ctx, Near, client_address, invalid, site_of
 from api.geo import distance_m
+from api.live import Live
 from api.problems import (
     CrossSite,
     Forbidden,
     Invalid,
     NotNow,
     NotReady,
+    TooManyReaders,
     TooManyRequests,
     TooManyWatches,
     Unauthorized,
@@ -46,6 +48,7 @@ from api.schemas_me import (
     WatchWish,
 )
 from api.schemas_turns import ID, HouseholdAnswer
+from api.told import LATEST, stream
 from api.turns import Turns, reviewed
 from ingest.clock import rfc3339
 from scheduler import turns
@@ -57,6 +60,17 @@ router = APIRouter(prefix="/api/v1", tags=["me"])
 
 NEEDS = (Unauthorized, CrossSite, Forbidden, NotReady)
 MOST_WATCHES, MOST_VEHICLES = 10, 10
+STREAM: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "`snapshot` (as /me/notices, of those that were told), then `notice`; `heartbeat`",
+        "content": {
+            "text/event-stream": {
+                "schema": {"type": "string"},
+                "example": 'event: notice\ndata: {"id":"t1:3:offer","what":"offer","turn":"t1"}\n\n',
+            }
+        },
+    }
+}
 Name = Annotated[str, Path(pattern=ID)]
 
 
@@ -149,6 +163,19 @@ def standing(ctx: Ctx, given: Given, who: OfHousehold) -> StandingsAnswer:
 def notices(given: Given, who: OfHousehold, limit: Annotated[int, Query(ge=1, le=1_000)] = 100) -> NoticesAnswer:
     """What the household was told, the newest first."""
     return NoticesAnswer(items=asked_of_ledger(lambda: _notices(given, who.household, limit)))
+
+
+@router.get(
+    "/me/notices/stream",
+    response_class=Response,
+    responses=STREAM | responses(*NEEDS, TooManyReaders),
+)
+async def notices_stream(request: Request, given: Given, who: OfHousehold) -> Response:
+    """Server-sent events: what the household was told lately, then each notice as it is told; not before its time, in
+    quiet hours say. It ends after a quarter of an hour, and is opened again.
+    """
+    live: Live = request.app.state.live
+    return stream(live, lambda: asked_of_ledger(lambda: _notices(given, who.household, LATEST)))
 
 
 @router.get("/me/export", responses=responses(*NEEDS))

@@ -8,6 +8,7 @@ from secrets import token_hex
 from typing import Annotated, TypeVar
 
 from fastapi import APIRouter, Header, Path, Query, Response
+from msgspec import json
 
 from api.callers import Asker, Caller, Given, Staff, asked_of_ledger
 from api.deps import Ctx, Near, invalid, moment, site_of
@@ -47,7 +48,8 @@ from api.wishes import NotAsked, wished
 from scheduler import desk as of_desk
 from scheduler import turns
 from scheduler.accounts import Review
-from scheduler.ledger import DwellingTaken, Household, Moved
+from scheduler.explain import Said
+from scheduler.ledger import DwellingTaken, Household, Moved, Outgoing
 from scheduler.turns import State, Turn
 
 router = APIRouter(prefix="/api/v1", tags=["turns"])
@@ -214,7 +216,9 @@ def answer_review(ctx: Ctx, given: Given, who: Staff, review: Name, reply: Revie
             id=found.id, turn=found.turn, household=found.household, note=found.note, at_ms=found.at_ms,
             answer=reply.answer, answered_by=who.name, answered_ms=ctx.service_ms(),
         )  # fmt: skip
-        given.accounts.review(kept)
+        body = json.encode(Said("answered", turn=found.turn, said={"answer": reply.answer})).decode()
+        told = f"{found.id}:answered:{kept.answered_ms}"
+        given.accounts.review(kept, Outgoing(id=told, kind="notice", to=found.household, turn=found.turn, body=body))
         return kept
 
     return reviewed(asked_of_ledger(answered))

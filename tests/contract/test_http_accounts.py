@@ -311,6 +311,9 @@ def test_what_became_of_a_turn_is_reviewed_by_a_person(door):
     path = f"/reviews/{waits['id']}/answer"
     assert door.says("li", "POST", path, json={"answer": "so you were"}).json()["answer"] == "so you were"
     assert door.says("li", "GET", "/reviews?unanswered=true").json()["items"] == []
+    told = door.says("wang", "GET", "/me/notices").json()["items"][0]
+    assert (told["what"], told["turn"]) == ("answered", turn)
+    assert told["text"]["en"].startswith("Your objection has an answer: ")
     [answered] = door.says("wang", "GET", "/reviews").json()["items"]
     assert answered["answer"] == "so you were"
     assert door.says("li", "POST", "/reviews/none/answer", json={"answer": "?"}).status_code == 404

@@ -32,10 +32,11 @@ class Event:
 class Reader:
     """A client of the stream that shares no code with it."""
 
-    def __init__(self, port, query="", last_event_id=None):
+    def __init__(self, port, query="", last_event_id=None, path=STREAM, token=None):
         self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
         headers = {"Last-Event-ID": last_event_id} if last_event_id else {}
-        self.connection.request("GET", STREAM + query, headers=headers)
+        headers |= {"Authorization": f"Bearer {token}"} if token else {}
+        self.connection.request("GET", path + query, headers=headers)
         self.answer = self.connection.getresponse()
 
     def next(self, *names):
