@@ -32,12 +32,16 @@ class MeAnswer(Answer):
     role: Role
     household: HouseholdAnswer | None
     language: Language = Field(description="Of calendar entries and mail")
+    mail: str | None = Field(description="Where the household's notices also go")
 
 
 class MeWish(Wish):
     """What is to be otherwise; a new password with the one that holds now."""
 
     language: Language | None = None
+    mail: str | None = Field(
+        default=None, max_length=254, description="An address; null is none", examples=["wang@example.org"]
+    )
     password: str | None = Field(default=None, max_length=200)
     current_password: str | None = Field(default=None, max_length=200)
 

@@ -26,6 +26,8 @@ class Turns:
     timezone: str
     likely: Callable[[Turn, int], Likely | None] | None = None
     """Where a turn would go if it waited at its site; None where this process plans nothing."""
+    mails: bool = False
+    """Whether notices go by mail to who gives an address."""
 
     def answer(self, turn: Turn) -> TurnAnswer:
         [answer] = self.answers([turn])

@@ -64,6 +64,13 @@ def _webhook_url(value: str) -> str:
     return value
 
 
+def _mail_url(value: str) -> str:
+    from scheduler.mail import mail_server
+
+    mail_server(value)
+    return value
+
+
 def _influx_token(value: str) -> str:
     if not re.fullmatch(r"[\x21-\x7e]+", value):
         raise ValueError("must be printable ASCII without spaces")
@@ -119,6 +126,9 @@ class Said(BaseSettings):
     webhook_url: Annotated[str, AfterValidator(_webhook_url)] | None = Field(
         None, description="Each notice to a household is also posted here, as JSON."
     )
+    mail_url: Annotated[str, AfterValidator(_mail_url)] | None = Field(
+        None, description="Mail server: notices also go to residents who gave an address."
+    )
     http_host: str = Field("127.0.0.1", min_length=1, description="Address that HTTP listens on.")
     http_port: int = Field(8080, ge=0, le=65_535, description="Port of HTTP; 0 takes a free one.")
     trusted_proxies: Annotated[str, AfterValidator(_networks)] = Field(
@@ -162,6 +172,7 @@ class Settings:
     influx_bucket: str
     ledger_url: str
     webhook_url: str | None
+    mail_url: str | None
     http_host: str
     http_port: int
     trusted_proxies: tuple[str, ...]

@@ -48,7 +48,9 @@ class TurnsApart:
             self._ending.callback(ledger.close)
             desk = Desk(ledger, self._ground, Drawn(), is_workday)
             self._planning = Planning(desk, self._ground, greedy, is_workday, TURNOVER)
-            self.given = Turns(desk, ledger.accounts, self._settings.timezone, self._likely)
+            self.given = Turns(
+                desk, ledger.accounts, self._settings.timezone, self._likely, self._settings.mail_url is not None
+            )
 
     def _likely(self, turn: Turn, now_ms: int) -> Likely | None:
         """By what is heard now. How late turns really begin is learnt by who leads alone."""

@@ -37,6 +37,7 @@ from scheduler.ledger_migrations import LedgerTooNew, migrate
 from scheduler.ledger_sql import SqlLedger
 from scheduler.line import Line
 from scheduler.looking_out import LookingOut
+from scheduler.mail import Mailer, mail_server, no_mail
 from scheduler.opening_up import adopt_initial_rules
 from scheduler.plan import Plan, Problem
 from scheduler.plan_greedy import greedy
@@ -81,6 +82,7 @@ class TurnsSide:
     def __init__(self, settings: Settings, in_use: InventoryInUse, clock: LiveClock, ending: ExitStack) -> None:
         self._in_use, self._clock, self._timezone = in_use, clock, settings.timezone
         self._webhook_url = settings.webhook_url
+        self._mail_server = mail_server(settings.mail_url) if settings.mail_url else None
         self.ledger = open_ledger(settings.ledger_url)
         ending.callback(self.ledger.close)
         self._since = rfc3339(clock.service_ms())
@@ -105,7 +107,9 @@ class TurnsSide:
         self._ground = Ground(lambda: self._in_use.inventory, heard)
         self.desk = Desk(self.ledger, self._ground, Drawn(), is_workday)
         self.planning = Planning(self.desk, self._ground, self._solve, is_workday, TURNOVER)
-        self._given = Turns(self.desk, self.ledger.accounts, self._timezone, self.planning.likely)
+        self._given = Turns(
+            self.desk, self.ledger.accounts, self._timezone, self.planning.likely, self._mail_server is not None
+        )
         arrivals = Arrivals(self.desk, self._ground, self._alone)
         self._rounds = Rounds(
             self.desk,
@@ -119,6 +123,10 @@ class TurnsSide:
         )
         self._looking_out = LookingOut(self.desk, self._ground, self.ledger.accounts)
         self._post = Post(self.desk, Webhook(self._webhook_url, self._timezone) if self._webhook_url else None)
+        mailer = (
+            Mailer(self._mail_server, self._timezone, self.ledger.accounts.account) if self._mail_server else no_mail
+        )
+        self._mails = Post(self.desk, mailer, "mail")
         self._dispatch = Dispatch(
             self.desk,
             self._ground,
@@ -165,6 +173,7 @@ class TurnsSide:
         if self._leader.leads(self._clock.mono_s()):
             with suppress(LedgerUnavailable):  # the round says it
                 self._post.turn(self._leader.epoch, self._clock.service_ms())
+                self._mails.turn(self._leader.epoch, self._clock.service_ms())
 
     def _tell(self) -> None:
         held = self.ledger.turns(states=HOLDING)

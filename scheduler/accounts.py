@@ -24,13 +24,16 @@ LEAST_PASSWORD, MOST_PASSWORD_BYTES = 10, 72
 
 
 class Account(Struct, frozen=True, kw_only=True):
-    """`password` is a bcrypt hash. A resident has a household, and nobody else needs one."""
+    """`password` is a bcrypt hash. A resident has a household, and nobody else needs one. Notices to the household also
+    go to `mail`.
+    """
 
     name: str
     role: Role
     household: str | None = None
     language: Language = "zh"
     password: str
+    mail: str | None = None
 
 
 class Login(Struct, frozen=True, kw_only=True):

@@ -20,8 +20,8 @@ from scheduler.ledger_transactions import Transactions
 from scheduler.ledger_writes import send_out
 
 GONE = "gone-"
-_types = json.Decoder(tuple[ConnectorType, ...])
 """Before what stands in place of a household that is no more."""
+_types = json.Decoder(tuple[ConnectorType, ...])
 
 
 class SqlAccounts:
@@ -136,6 +136,7 @@ class SqlAccounts:
             of = connection.execute(select(account.c.household).where(account.c.name == name)).scalar()
             connection.execute(delete(account).where(account.c.name == name))  # first: a login may just be made
             connection.execute(delete(login).where(login.c.account == name))
+            connection.execute(delete(outgoing).where(outgoing.c.to == name, outgoing.c.kind == "mail"))
             connection.execute(update(audit).where(audit.c.by == name).values(by=f"{GONE}account"))
             connection.execute(update(review).where(review.c.answered_by == name).values(answered_by=f"{GONE}account"))
             left = select(func.count()).select_from(account).where(account.c.household == of)

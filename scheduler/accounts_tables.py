@@ -14,6 +14,7 @@ account = Table(
     Column("household", String),
     Column("language", String, nullable=False),
     Column("password", String, nullable=False),
+    Column("mail", String),
     Index(None, "household"),
 )
 

@@ -23,7 +23,8 @@ from scheduler.turns import State, Turn
 LIVE_TURNS = 2
 """Live turns of a household at a time."""
 
-OutgoingKind = Literal["notice", "command"]
+OutgoingKind = Literal["notice", "mail"]
+"""A mail goes with a notice, to each account of its household that has an address."""
 OutgoingState = Literal["pending", "sending", "sent", "unknown"]
 
 
@@ -66,7 +67,7 @@ class Outgoing(Struct, frozen=True, kw_only=True):
     id: str
     kind: OutgoingKind
     to: str
-    """A household, or for a command a connector."""
+    """A household, or for a mail an account."""
     turn: str | None = None
     body: str = "{}"
     """JSON."""
@@ -215,7 +216,9 @@ class Ledger(Protocol):
     def used(self, site: str, compound: str, buckets: range) -> list[int]:
         """Connectors that a compound holds at a site, for each of the buckets."""
 
-    def outgoing(self, states: Collection[OutgoingState], limit: int = 100) -> list[Outgoing]:
+    def outgoing(
+        self, states: Collection[OutgoingState], limit: int = 100, kind: OutgoingKind | None = None
+    ) -> list[Outgoing]:
         """In the order in which they were written."""
 
     def sending(self, outgoing_id: str, epoch: int) -> bool:

@@ -22,6 +22,7 @@ from scheduler.ledger import (
     Lease,
     Moved,
     Outgoing,
+    OutgoingKind,
     OutgoingState,
     OverLimit,
     Superseded,
@@ -114,9 +115,12 @@ class MemoryLedger:
         with self._lock:
             return [self._quota[(site, compound), bucket] for bucket in buckets]
 
-    def outgoing(self, states: Collection[OutgoingState], limit: int = 100) -> list[Outgoing]:
+    def outgoing(
+        self, states: Collection[OutgoingState], limit: int = 100, kind: OutgoingKind | None = None
+    ) -> list[Outgoing]:
         with self._lock:
-            return [item for item, state, _ in self._outgoing.values() if state in states][:limit]
+            every = self._outgoing.values()
+            return [item for item, state, _ in every if state in states and kind in (None, item.kind)][:limit]
 
     def sending(self, outgoing_id: str, epoch: int) -> bool:
         with self._lock:

@@ -33,6 +33,7 @@ from scheduler.ledger import (
     Imbalance,
     Lease,
     Outgoing,
+    OutgoingKind,
     OutgoingState,
 )
 from scheduler.ledger_inserts import insert_into
@@ -126,8 +127,12 @@ class SqlLedger:
         asked = asked.where(quota_use.c.site == site, quota_use.c.compound == compound)
         return self._by_bucket(asked.where(quota_use.c.bucket.between(buckets.start, buckets.stop - 1)), buckets)
 
-    def outgoing(self, states: Collection[OutgoingState], limit: int = 100) -> list[Outgoing]:
+    def outgoing(
+        self, states: Collection[OutgoingState], limit: int = 100, kind: OutgoingKind | None = None
+    ) -> list[Outgoing]:
         asked = OUTGOING.where(outgoing.c.state.in_(states)).limit(limit)
+        if kind is not None:
+            asked = asked.where(outgoing.c.kind == kind)
         return self._db.read(lambda connection: _outgoing(connection, asked))
 
     def sending(self, outgoing_id: str, epoch: int) -> bool:

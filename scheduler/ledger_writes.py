@@ -12,6 +12,7 @@ from msgspec.structs import asdict, replace
 from sqlalchemy import Connection, Table, bindparam, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
+from scheduler.accounts_tables import account
 from scheduler.ledger import LIVE_TURNS, Change, Claim, Known, Moved, Outgoing, OverLimit, Taken, TooMany
 from scheduler.ledger_inserts import add_missing, add_new
 from scheduler.ledger_rows import row_of, turn_of
@@ -173,16 +174,32 @@ def _leave(connection: Connection, changes: Sequence[Change], now_ms: int) -> No
 
 
 def send_out(connection: Connection, leaving: Iterable[Outgoing], now_ms: int) -> None:
-    """What is there under its id already is not written again."""
+    """What is there under its id already is not written again. With a notice goes a mail to whoever has an address."""
+    notices = list(leaving)
     rows = [
         {
             "id": item.id, "kind": item.kind, "to": item.to, "turn": item.turn, "body": item.body,
             "state": "pending", "epoch": 0, "at_ms": now_ms,
         }
-        for item in leaving
+        for item in [*notices, *_mails(connection, notices)]
     ]  # fmt: skip
     if rows:
         add_missing(connection, outgoing, rows, by="id")
+
+
+def _mails(connection: Connection, notices: Sequence[Outgoing]) -> list[Outgoing]:
+    households = {item.to for item in notices}
+    if not households:
+        return []
+    reached = select(account.c.household, account.c.name).order_by(account.c.name)
+    reached = reached.where(account.c.household.in_(households), account.c.mail.is_not(None))
+    by_mail = [tuple(row) for row in connection.execute(reached)]
+    return [
+        Outgoing(id=f"{item.id}:mail:{name}", kind="mail", to=name, turn=item.turn, body=item.body)
+        for item in notices
+        for household, name in by_mail
+        if household == item.to
+    ]
 
 
 def cut_off(connection: Connection, site: str, why: str, now_ms: int, leaving: Iterable[Outgoing]) -> None:

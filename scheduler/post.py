@@ -11,7 +11,7 @@ from contextlib import suppress
 
 from scheduler.desk import Desk
 from scheduler.explain import Said, said_in
-from scheduler.ledger import Outgoing
+from scheduler.ledger import Outgoing, OutgoingKind
 from scheduler.turns import NotNow, Turn
 
 AT_A_TIME = 1_000
@@ -26,6 +26,10 @@ class NotDelivered(Exception):
     """It did not leave for certain, and may be tried again."""
 
 
+class NotYet(NotDelivered):
+    """That one is to be tried again; others may leave."""
+
+
 class Unsure(Exception):
     """It may have left, or not: it is not tried again."""
 
@@ -35,11 +39,11 @@ Deliver = Callable[[Outgoing, Said, Turn | None], None]
 
 class Post:
     """Used by who leads alone. A notice is told as it stands in the ledger, which is what the page reads; `deliver`
-    hands it to whatever else carries it, and raises NotDelivered or Unsure.
+    hands it to whatever else carries it, and raises NotDelivered or Unsure. Mails have a post of their own.
     """
 
-    def __init__(self, desk: Desk, deliver: Deliver | None = None) -> None:
-        self._desk, self._ledger, self._deliver = desk, desk.ledger, deliver
+    def __init__(self, desk: Desk, deliver: Deliver | None = None, kind: OutgoingKind = "notice") -> None:
+        self._desk, self._ledger, self._deliver, self._kind = desk, desk.ledger, deliver, kind
         self._not_before_ms: dict[str, int] = {}
         """By notice: those that wait for the morning."""
         self.unknown = 0
@@ -50,8 +54,7 @@ class Post:
         if self._ledger.outgoing(["sending"], 1):
             self.unknown += len(self._ledger.give_up_sending(epoch))
         kept = self._not_before_ms
-        waiting = self._ledger.outgoing(["pending"], AT_A_TIME + len(kept))
-        pending = [item for item in waiting if item.kind == "notice"]
+        pending = self._ledger.outgoing(["pending"], AT_A_TIME + len(kept), self._kind)
         self._not_before_ms = {item.id: kept[item.id] for item in pending if kept.get(item.id, 0) > now_ms}
         sent: list[str] = []
         ready = [item for item in pending if item.id not in self._not_before_ms]
@@ -60,6 +63,8 @@ class Post:
         for item in ready:
             try:
                 sent += [item.id] if self._send(item, epoch, now_ms) else []
+            except NotYet:
+                continue
             except NotDelivered:  # whoever carries them is away: the others would wait for the same
                 break
         return len(sent)
@@ -117,6 +122,8 @@ class Post:
 
     def _told(self, said: Said, turn: Turn) -> Callable[..., Turn] | None:
         """The step of a turn that a notice's delivery is; None of one with which nothing begins."""
+        if self._kind != "notice":
+            return None
         if said.what == "offer" and turn.told_ms is None:
             return self._desk.told
         if said.what == "charged" and turn.leave_by_ms is None:

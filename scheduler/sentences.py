@@ -91,6 +91,8 @@ SENTENCES: dict[str, tuple[str, str]] = {
     "refused_one_turn_a_vehicle": ("这辆车已经有一个轮次。", "This vehicle has a turn already."),
     "refused_one_turn_a_household": ("您家已经有两个轮次。", "Your household has two turns already."),
     # --- notices -----------------------------------------------------------------------------------------------------
+    "mail_title": ("轮充：通知", "Charging in turn: a notice"),
+    "mail_title_turn": ("轮充：您的轮次“{call}”", "Charging in turn: your turn “{call}”"),
     "notice_offer": (
         "有位置了：{place}，{start} 到 {end}。请在 {answer_by} 前答复。",
         "There is a place for you: {place}, from {start} to {end}. Please answer by {answer_by}.",

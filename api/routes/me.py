@@ -54,6 +54,7 @@ from ingest.clock import rfc3339
 from scheduler import turns
 from scheduler.accounts import Account, Told, Vehicle, Watched, password_mistake
 from scheduler.explain import said_in, standing_sentence
+from scheduler.mail import is_address
 from scheduler.standing import WINDOW_MS, occupied_min, standings
 
 router = APIRouter(prefix="/api/v1", tags=["me"])
@@ -82,7 +83,7 @@ def me(given: Given, who: Asker) -> MeAnswer:
 
 @router.patch("/me", responses=responses(*NEEDS, WrongLogin, TooManyRequests, Invalid))
 def change_me(request: Request, ctx: Ctx, given: Given, who: Asker, wish: MeWish) -> MeAnswer:
-    """Another language, or another password: then whoever was logged in has to log in again."""
+    """Another language, address for mail, or password; after that last whoever was logged in has to log in again."""
     if wish.password is not None:  # whoever has a token alone could guess it here
         request.app.state.login_limits.admit(who.name, client_address(request, ctx), ctx.mono_s())
 
@@ -90,6 +91,8 @@ def change_me(request: Request, ctx: Ctx, given: Given, who: Asker, wish: MeWish
         account = was = _account(given, who)
         if wish.language is not None:
             account = replace(account, language=wish.language)
+        if "mail" in wish.model_fields_set:
+            account = replace(account, mail=_address(given, wish.mail))
         if wish.password is not None:
             if not is_password(wish.current_password or "", account.password):
                 raise WrongLogin("current_password is wrong.")
@@ -258,7 +261,15 @@ def _account(given: Turns, who: Caller) -> Account:
 def _me(given: Turns, account: Account) -> MeAnswer:
     home = given.desk.ledger.household(account.household) if account.household is not None else None
     said = None if home is None else HouseholdAnswer(**asdict(home))
-    return MeAnswer(name=account.name, role=account.role, household=said, language=account.language)
+    return MeAnswer(name=account.name, role=account.role, household=said, language=account.language, mail=account.mail)
+
+
+def _address(given: Turns, mail: str | None) -> str | None:
+    if mail is not None and not given.mails:
+        raise invalid("body.mail", "no mail is sent from here")
+    if mail is not None and not is_address(mail):
+        raise invalid("body.mail", "it must be one address, as in wang@example.org")
+    return mail
 
 
 def _vehicles(given: Turns, household: str) -> list[VehicleAnswer]:

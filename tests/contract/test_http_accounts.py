@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from dataclasses import replace
 
 import bcrypt
 import pytest
@@ -87,7 +88,7 @@ def door(tmp_path, idle_store):
 
 def test_a_token_lets_in_until_it_is_given_back(door):
     assert door.says("wang", "GET", "/me").json() == {
-        "name": "wang", "role": "resident", "language": "zh",
+        "name": "wang", "role": "resident", "language": "zh", "mail": None,
         "household": {"id": "h1", "compound": "c-01", "dwelling": "3-501", "accessibility": False, "essential": False},
     }  # fmt: skip
     assert door.says("wang", "DELETE", "/login").status_code == 204
@@ -173,6 +174,23 @@ def test_a_cookie_is_logged_out_beside_a_login_of_another_kind(door):
     cookie = door.client.cookies["lunchong"]
     door.client.delete("/api/v1/login", auth=("staff", "something"))
     assert door.client.get("/api/v1/me", headers={"Cookie": f"lunchong={cookie}"}).status_code == 401
+
+
+def test_an_address_for_mail_is_given_and_taken_back_where_mail_is_sent(door, tmp_path, idle_store):
+    no = door.says("wang", "PATCH", "/me", json={"mail": "wang@example.org"})
+    assert (no.status_code, no.json()["type"]) == (422, "/problems/invalid")
+    assert "no mail is sent from here" in no.text
+    turns = replace(door.client.app.state.ctx.turns(), mails=True)
+    with door.street.client(tmp_path, store=idle_store, turns=lambda: turns) as client:
+        token = client.post("/api/v1/login", json={"name": "wang", "password": PASSWORD}).json()["token"]
+
+        def says(**wish):
+            return client.patch("/api/v1/me", headers={"Authorization": f"Bearer {token}"}, json=wish)
+
+        assert says(mail="wang@example.org").json()["mail"] == "wang@example.org"
+        assert says(language="en").json()["mail"] == "wang@example.org"
+        assert says(mail="wang@example.org, li@example.org").status_code == 422
+        assert says(mail=None).json()["mail"] is None
 
 
 def test_another_password_ends_every_login(door):

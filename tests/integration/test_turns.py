@@ -15,6 +15,7 @@ from ingest.clock import rfc3339, to_ms
 from ingest.inventory import load
 from ingest.workdays import is_workday
 from lunchong.turns_side import Drawn, open_ledger
+from scheduler.accounts import Account
 from scheduler.boards import code_hash
 from scheduler.buckets import BUCKET_MS, Place, bucket_at
 from scheduler.desk import Desk, Wish
@@ -22,6 +23,7 @@ from scheduler.ledger import Household
 from tests.brokers import until
 from tests.desks import SitesOf
 from tests.processes import Server
+from tests.smtp import mail_box
 from tests.talking import PILE, TELEMETRY, Beside, a_place, as_device, let_in, message, own_mosquitto, status
 
 TURNS = f"lunchong/v1/{PILE}/turns"
@@ -100,6 +102,18 @@ def test_a_wish_is_offered_told_to_the_pile_and_stays_promised_over_a_kill(place
                 until(led, 30)
                 assert desk.turn(turn) == before
                 assert (before.state, before.place) == ("reserved", offered.place)
+
+
+def test_an_offer_goes_by_mail_to_who_gave_an_address(place):
+    with mail_box() as box, Server(place, env={"LUNCHONG_MAIL_URL": box.url}) as server, as_device(server) as device:
+        says(device, secrets.token_hex(8), 0, "available", "available")
+        with desk_of(place) as desk:
+            wang = Account(name="wang", role="resident", household="h1", password="x", mail="wang@example.org")
+            desk.ledger.accounts.add(wang)
+            desk.ask(wish(), now_ms())
+            [(to, _)] = until(lambda: box.came)
+            assert to == "wang@example.org"
+            until(lambda: len(desk.ledger.outgoing(["sent"], 10, "mail")) == 1)
 
 
 def test_a_car_that_comes_without_a_turn_is_seen_and_let_go(place):

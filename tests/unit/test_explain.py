@@ -297,6 +297,12 @@ DISPLAYS = [
         "已充好，请在 11月22日 17:30 前离开。",
         "It is charged. Please leave by 22 Nov 17:30.",
     ),
+    (Sentence("mail_title"), "轮充：通知", "Charging in turn: a notice"),
+    (
+        Sentence("mail_title_turn", {"call": "blue heron 4"}),
+        "轮充：您的轮次“blue heron 4”",
+        "Charging in turn: your turn “blue heron 4”",
+    ),
     (Sentence("display_cut"), "本站已断电，请远离。", "This site is cut off. Please keep away."),
 ]
 
