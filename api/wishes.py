@@ -8,9 +8,10 @@ from api.nearby import Walk
 from api.schemas_turns import TurnWish
 from api.turns import Turns
 from scheduler.accounts import Vehicle
-from scheduler.desk import UnknownHousehold, Wish, most_w
+from scheduler.desk import UnknownHousehold, Wish
 from scheduler.planning import kinds
 from scheduler.rules import RuleSet
+from scheduler.site_facts import most_w
 from scheduler.turns import Turn
 
 USUAL_KW = 7.0

@@ -9,9 +9,10 @@ from __future__ import annotations
 from contextlib import suppress
 
 from scheduler.alone import Around, not_alone
-from scheduler.desk import Desk, SiteFacts
+from scheduler.desk import Desk
 from scheduler.ground import Charging, Ground, PlugNow
 from scheduler.meanwhile import EARLY_MS, is_asked, is_known
+from scheduler.site_facts import SiteFacts
 from scheduler.turns import STALE_MS, NotNow, Turn
 
 HEARD_EVERY_MS = 3 * 3_600_000

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from ingest.clock import rfc3339
 from ingest.messages import NO_CODE, TurnNext, TurnNow, Turns, TurnsAt
-from scheduler.desk import SiteFacts
+from scheduler.site_facts import SiteFacts
 from scheduler.turns import Turn
 
 NEXT = 3

@@ -13,13 +13,13 @@ from typing import Any, Protocol, cast
 from msgspec import Struct
 from msgspec.structs import replace
 
-from ingest.assets import ConnectorType, SiteMode
 from scheduler import meanwhile, turns
 from scheduler.buckets import BUCKET_MS, Place, bucket_at
 from scheduler.ledger import NO_LIMITS, Change, Known, Ledger, Limits, Moved, OverLimit, Taken, TooMany
 from scheduler.postings import notice
 from scheduler.quiet import QuietHours
 from scheduler.rules import NIGHT, Asked, IsWorkday, Refusal, Rule, RuleSet, open_in, pool_of, quota, refusal
+from scheduler.site_facts import SiteFacts, Sites, most_w
 from scheduler.standing import Delivery, need_kwh
 from scheduler.taken import whole_kwh
 from scheduler.turns import Turn
@@ -27,29 +27,6 @@ from scheduler.turns import Turn
 ATTEMPTS = 5
 UNLIMITED = 1_000_000
 """Stands for no limit in a bucket, where others of the same place have one."""
-
-
-class Connector(Struct, frozen=True):
-    """`id` is `SITE/DEVICE/1`. Below `least_w` a car pauses; `fallback_w` is what it may draw while nobody is heard."""
-
-    id: str
-    max_w: int
-    type: ConnectorType = "GBT_AC"
-    least_w: int = 0
-    fallback_w: int = 0
-
-
-class SiteFacts(Struct, frozen=True, kw_only=True):
-    """What the desk must know of a site beside its rules. `limit_w` None is no limit known."""
-
-    id: str
-    mode: SiteMode
-    connectors: tuple[Connector, ...]
-    limit_w: int | None = None
-
-
-class Sites(Protocol):
-    def site(self, site: str) -> SiteFacts | None: ...
 
 
 class Wish(Struct, frozen=True, kw_only=True):
@@ -344,10 +321,6 @@ class Desk:
             return self._keep(None, rejected, now_ms, key=key, by=by)
         except Known as known:
             return known.turn
-
-
-def most_w(site: SiteFacts) -> int:
-    return max(one.max_w for one in site.connectors)
 
 
 def delivered(turn: Turn, left_ms: int, energy_kwh: float) -> Delivery | None:

@@ -13,11 +13,12 @@ from ingest.clock import rfc3339
 from ingest.messages import CommandResult, Condition, Release, Reserve, SetLimit, Show, Start, Stop
 from scheduler.alone import Around, not_alone
 from scheduler.buckets import bucket_at
-from scheduler.desk import Connector, Desk, SiteFacts
+from scheduler.desk import Desk
 from scheduler.gates import DRAFT, Gate, Wanted, holders, wanted
 from scheduler.ground import Ground
 from scheduler.orders import Kind, Moment, Orders, Said, Send
 from scheduler.power import Draw, shares, steps
+from scheduler.site_facts import Connector, SiteFacts
 from scheduler.turns import Turn
 
 TTL_S, LEAST_TTL_WALL_S = 900.0, 30.0

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 from typing import Literal, Protocol
 
 from scheduler.buckets import BUCKET_MS, BUCKETS_PER_DAY, Place, bucket_at
-from scheduler.desk import Connector, Desk, SiteFacts, UnknownSite
+from scheduler.desk import Desk, UnknownSite
 from scheduler.rules import RuleSet
+from scheduler.site_facts import Connector, SiteFacts
 from scheduler.turns import Cause, Turn
 
 Seen = Literal["free", "arriving", "taken", "broken", "silent", "unknown"]

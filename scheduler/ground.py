@@ -12,8 +12,8 @@ from ingest.clock import parse_rfc3339
 from ingest.freshness import stale_after_ms
 from ingest.messages import ConnectorState, DeviceState
 from ingest.sessions import PLUGGED
-from scheduler.desk import Connector, SiteFacts
 from scheduler.elsewhere import Seen
+from scheduler.site_facts import Connector, SiteFacts
 
 Trouble = Literal["silent", "broken", "unknown"]
 """`unknown`: nothing may be believed, or not for long enough to tell whether the device is silent."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from scheduler import turns
-from scheduler.desk import ATTEMPTS, Desk, UnknownHousehold, most_w
+from scheduler.desk import ATTEMPTS, Desk, UnknownHousehold
 from scheduler.ledger import Known, Moved
 from scheduler.rules import Asked, Refusal, pool_of, refusal
+from scheduler.site_facts import most_w
 from scheduler.turns import NotNow, State, Turn
 
 WAITING: frozenset[State] = frozenset({"requested", "queued"})

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from scheduler.buckets import BUCKET_MS, BUCKETS_PER_DAY, Place, bucket_at
-from scheduler.desk import Connector, Desk, SiteFacts
+from scheduler.desk import Desk
 from scheduler.estimate import Estimate
 from scheduler.explain import Decision
 from scheduler.ground import Ground
@@ -20,6 +20,7 @@ from scheduler.plan_greedy import greedy
 from scheduler.plan_parts import with_parts
 from scheduler.quiet import QuietHours
 from scheduler.rules import GUESTS, IsWorkday, RuleSet, open_in, quota
+from scheduler.site_facts import Connector, SiteFacts
 from scheduler.standing import WINDOW_MS, Standing, Waiting, in_order, occupied_min, penalties, standings
 from scheduler.tariff import fen_kwh
 from scheduler.turns import HOLDING, LEAST_KWH, NotNow, Turn, age_ms

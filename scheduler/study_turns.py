@@ -17,7 +17,7 @@ from scheduler import turns
 from scheduler.arrivals import Arrivals
 from scheduler.buckets import bucket_at
 from scheduler.calls import call_name
-from scheduler.desk import Connector, Desk, SiteFacts, Wish
+from scheduler.desk import Desk, Wish
 from scheduler.elsewhere import Seen
 from scheduler.ground import Charging, Ground, PlugNow
 from scheduler.ledger import Household, Ledger
@@ -25,6 +25,7 @@ from scheduler.plan import Plan, Problem
 from scheduler.planning import TURNOVER, Planning, Queue
 from scheduler.quiet import QuietHours
 from scheduler.rules import RuleSet
+from scheduler.site_facts import Connector, SiteFacts
 from scheduler.study_world import HOUR_MS, MINUTE_MS, NIGHT_FROM_H, NIGHT_UNTIL_H, Place, Wished, World, comes, is_night
 from scheduler.turns import ANSWER_MIN, NotNow, Turn
 from scheduler.watch import Watch

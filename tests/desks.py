@@ -9,12 +9,13 @@ from typing import cast, get_args
 from ingest.assets import ConnectorType, Inventory
 from ingest.workdays import is_workday
 from scheduler.calls import call_name
-from scheduler.desk import Connector, Desk, SiteFacts, Wish
+from scheduler.desk import Desk, Wish
 from scheduler.elsewhere import Seen
 from scheduler.ground import sites_of
 from scheduler.ledger import Household, Ledger
 from scheduler.ledger_memory import MemoryLedger
 from scheduler.rules import RuleSet
+from scheduler.site_facts import Connector, SiteFacts
 from scheduler.watch import Watch
 from tests.ledgers import NO_QUIET
 from tests.stores import NINE_MS

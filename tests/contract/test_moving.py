@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from scheduler import turns
 from scheduler.buckets import Place, bucket_at
-from scheduler.desk import Connector, SiteFacts, UnknownSite
+from scheduler.desk import UnknownSite
 from scheduler.moving import NotThere, NotWaiting, RefusedThere, move, there
 from scheduler.rules import GUESTS, Quota, RuleSet
+from scheduler.site_facts import Connector, SiteFacts
 from scheduler.turns import LIVE, NotNow, age_ms
 from tests.desks import HOUR_MS, PLUGS, SITE, World
 from tests.ledgers import NO_QUIET

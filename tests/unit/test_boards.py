@@ -12,7 +12,7 @@ from ingest.clock import rfc3339
 from ingest.codec import encode
 from scheduler.boards import boards
 from scheduler.buckets import BUCKET_MS, Place, bucket_at
-from scheduler.desk import Connector, SiteFacts
+from scheduler.site_facts import Connector, SiteFacts
 from simulators.awaited import Awaited, Call
 from tests.ledgers import a_turn
 from tests.stores import NINE_MS

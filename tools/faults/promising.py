@@ -21,7 +21,7 @@ from sqlalchemy.engine import Engine
 
 from scheduler.buckets import BUCKET_MS, Place, bucket_at
 from scheduler.calls import call_name
-from scheduler.desk import Connector, Desk, SiteFacts, Wish
+from scheduler.desk import Desk, Wish
 from scheduler.elsewhere import Seen
 from scheduler.explain import Said
 from scheduler.ledger import Household, Outgoing, Superseded
@@ -30,6 +30,7 @@ from scheduler.ledger_sql import SqlLedger
 from scheduler.post import Post
 from scheduler.quiet import QuietHours
 from scheduler.rules import RuleSet
+from scheduler.site_facts import Connector, SiteFacts
 from scheduler.turns import NotNow, Turn
 from scheduler.watch import Watch
 

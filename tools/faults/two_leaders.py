@@ -23,9 +23,10 @@ from ingest.messages import ConnectorState, DeviceState, ServiceNotice, SessionN
 from ingest.workdays import is_workday
 from lunchong.live_clock import wall_ms
 from lunchong.turns_side import Drawn, open_ledger
-from scheduler.desk import Desk, SiteFacts, Wish
+from scheduler.desk import Desk, Wish
 from scheduler.ground import sites_of
 from scheduler.ledger import Household, Ledger, LedgerUnavailable, Moved
+from scheduler.site_facts import SiteFacts
 from scheduler.turns import NotNow
 from simulators.orders import Orders
 from tests.brokers import Client, until
