@@ -6,6 +6,7 @@ is found `sending` before anything is sent may have left: it is `unknown` and is
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
@@ -14,10 +15,10 @@ from scheduler.explain import Said, said_in
 from scheduler.ledger import Outgoing, OutgoingKind
 from scheduler.turns import NotNow, Turn
 
+log = logging.getLogger(__name__)
+
 AT_A_TIME = 1_000
 """And besides those that wait for the morning, however many they are."""
-
-
 NOT_OF_ITS_PLACE = frozenset({"charged", "answered"})
 """Notices that can wait for the morning although their turn has a place tonight, or had."""
 
@@ -44,6 +45,7 @@ class Post:
 
     def __init__(self, desk: Desk, deliver: Deliver | None = None, kind: OutgoingKind = "notice") -> None:
         self._desk, self._ledger, self._deliver, self._kind = desk, desk.ledger, deliver, kind
+        self._said = ""
         self._not_before_ms: dict[str, int] = {}
         """By notice: those that wait for the morning."""
         self.unknown = 0
@@ -65,9 +67,18 @@ class Post:
                 sent += [item.id] if self._send(item, epoch, now_ms) else []
             except NotYet:
                 continue
-            except NotDelivered:  # whoever carries them is away: the others would wait for the same
+            except NotDelivered as away:  # the others would wait for the same
+                self._say(f"each {self._kind} waits: {away}")
                 break
+            else:
+                self._said = ""
         return len(sent)
+
+    def _say(self, why: str) -> None:
+        """Once, until something leaves again or the reason is another."""
+        if why != self._said:
+            self._said = why
+            log.warning("%s", why)
 
     def _stand(self, ready: Sequence[Outgoing], now_ms: int) -> int:
         """Nobody carries them further: each is told as it stands in the ledger, and telling it twice is no harm."""
