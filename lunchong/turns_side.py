@@ -144,6 +144,7 @@ class TurnsSide:
         every_s = min(usual_s, max(fastest_s, 60 / self._clock.speed))
         jobs.every(every_s, self._round)
         jobs.every(every_s, self._send)  # who carries notices may take its time, and promises do not wait for that
+        jobs.every(every_s, self._mail)  # a mail server may take longer still
         jobs.every(NOTICE_EVERY_S, self._line.say)
 
     def use(self, inventory: Inventory) -> None:
@@ -173,6 +174,10 @@ class TurnsSide:
         if self._leader.leads(self._clock.mono_s()):
             with suppress(LedgerUnavailable):  # the round says it
                 self._post.turn(self._leader.epoch, self._clock.service_ms())
+
+    def _mail(self) -> None:
+        if self._leader.leads(self._clock.mono_s()):
+            with suppress(LedgerUnavailable):
                 self._mails.turn(self._leader.epoch, self._clock.service_ms())
 
     def _tell(self) -> None:

@@ -229,10 +229,10 @@ class Ledger(Protocol):
     def take_back(self, outgoing_id: str, epoch: int) -> None:
         """It was being sent under this epoch and did not leave for certain: it is pending again."""
 
-    def give_up_sending(self, epoch: int) -> list[Outgoing]:
+    def give_up_sending(self, epoch: int, kind: OutgoingKind | None = None) -> list[Outgoing]:
         """What was `sending` under this epoch or an older one may have left: `unknown` from now on, returned once.
 
-        For who leads alone, and while it sends nothing itself.
+        For who leads alone, and while it sends nothing of that kind itself.
         """
 
     def lead(self, holder: str, for_s: float) -> Lease:

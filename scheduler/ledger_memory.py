@@ -144,9 +144,10 @@ class MemoryLedger:
             if (state, under) == ("sending", epoch):
                 self._outgoing[outgoing_id] = item, "pending", 0
 
-    def give_up_sending(self, epoch: int) -> list[Outgoing]:
+    def give_up_sending(self, epoch: int, kind: OutgoingKind | None = None) -> list[Outgoing]:
         with self._lock:
-            found = [item for item, state, under in self._outgoing.values() if state == "sending" and under <= epoch]
+            sending = [(item, under) for item, state, under in self._outgoing.values() if state == "sending"]
+            found = [item for item, under in sending if under <= epoch and kind in (None, item.kind)]
             for item in found:
                 self._outgoing[item.id] = item, "unknown", self._outgoing[item.id][2]
             return found

@@ -151,8 +151,10 @@ class SqlLedger:
             lambda connection: connection.execute(update(outgoing).where(ours).values(state="pending", epoch=0))
         )
 
-    def give_up_sending(self, epoch: int) -> list[Outgoing]:
+    def give_up_sending(self, epoch: int, kind: OutgoingKind | None = None) -> list[Outgoing]:
         left_over = and_(outgoing.c.state == "sending", outgoing.c.epoch <= epoch)
+        if kind is not None:
+            left_over = and_(left_over, outgoing.c.kind == kind)
 
         def give_up(connection: Connection) -> list[Outgoing]:
             found = _outgoing(connection, OUTGOING.where(left_over).with_for_update())

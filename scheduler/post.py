@@ -53,8 +53,8 @@ class Post:
 
     def turn(self, epoch: int, now_ms: int) -> int:
         """Send what is pending and may be said now; how many left."""
-        if self._ledger.outgoing(["sending"], 1):
-            self.unknown += len(self._ledger.give_up_sending(epoch))
+        if self._ledger.outgoing(["sending"], 1, self._kind):
+            self.unknown += len(self._ledger.give_up_sending(epoch, self._kind))
         kept = self._not_before_ms
         pending = self._ledger.outgoing(["pending"], AT_A_TIME + len(kept), self._kind)
         self._not_before_ms = {item.id: kept[item.id] for item in pending if kept.get(item.id, 0) > now_ms}

@@ -117,6 +117,14 @@ def test_while_the_mail_server_is_away_nothing_is_lost_and_pages_are_told(world,
     assert sends(world, mails(world, box.url)) == 2
 
 
+def test_a_mail_on_its_way_is_not_given_up_by_who_carries_notices_beside_it(world):
+    offered(world)
+    [first, _] = world.ledger.outgoing(["pending"], 100, "mail")
+    assert world.ledger.sending(first.id, 1)
+    sends(world, Post(world.desk))
+    assert states(world) == {"pending": 1, "sending": 1}
+
+
 def test_at_night_mail_waits_as_the_page_does(world, box):
     world.ledger.adopt(replace(world.rules, quiet=QuietHours(0, 23 * 60 + 59)), 1, "p", world.now_ms)
     offered(world, in_buckets=80, hours=40)
