@@ -10,7 +10,7 @@ from api.schemas_turns import Cost, ReasonAnswer, ReviewAnswer, StartAnswer, Tur
 from ingest.clock import rfc3339
 from scheduler.accounts import Accounts, Review
 from scheduler.desk import Desk
-from scheduler.explain import Decision, explain, refused
+from scheduler.explain import WAITS, Decision, explain, refused
 from scheduler.planning import Likely
 from scheduler.sentences import Sentence
 from scheduler.tariff import cost_yuan
@@ -65,7 +65,7 @@ class Turns:
             offer_expires_at=rfc3339(turn.due_ms) if turn.state == "offered" and turn.due_ms else None,
             delayed=turn.delayed_ms is not None,
             moved=turn.moved_from is not None,
-            rank=decision.rank if decision and turn.state in ("requested", "queued", "offered") else None,
+            rank=decision.rank if decision and turn.state in WAITS else None,
             reasons=self._reasons(turn, decision),
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from email.utils import parseaddr
 from typing import Literal, Protocol
 
 from msgspec import Struct
@@ -148,6 +149,13 @@ class Accounts(Protocol):
 
 def token_hash(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
+
+
+def is_address(text: str) -> bool:
+    """Whether mail can be sent there, as far as its form tells; no names of people, no lists."""
+    local, at, domain = text.rpartition("@")
+    plain = text.isascii() and text.isprintable() and parseaddr(text) == ("", text)
+    return plain and bool(local and at and domain) and len(text) <= 254 and not set(text) & set(" ,;<>()")
 
 
 def name_mistake(name: str) -> str | None:

@@ -23,6 +23,7 @@ FORWARD: dict[BoundBy, tuple[str, ...]] = {
 }
 """What would bring a turn forward, by what bound it."""
 WAITS = frozenset({"requested", "queued", "offered"})
+"""In these it is still said who is ahead, and what would help."""
 
 
 class Decision(Struct, frozen=True, kw_only=True):

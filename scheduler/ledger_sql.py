@@ -45,12 +45,11 @@ from scheduler.ledger_tables import (
     lease,
     outgoing,
     quota_use,
-    request_key,
     site_bucket,
     turn,
 )
 from scheduler.ledger_transactions import Transactions
-from scheduler.ledger_writes import commit, cut_off
+from scheduler.ledger_writes import commit, cut_off, made_with
 from scheduler.postings import imbalance
 from scheduler.rules import RuleSet
 from scheduler.standing import Delivery, NoShow
@@ -69,8 +68,8 @@ OUTGOING = select(*(outgoing.c[name] for name in Outgoing.__struct_fields__)).or
 Answer = TypeVar("Answer")
 
 
-MOST_KEPT, MOST_BY_NAME = 10_000, 500
-"""Turns in memory that were read before; and that are read by their names at a time."""
+MOST_KEPT = 10_000
+"""Turns in memory that were read before."""
 
 
 class SqlLedger:
@@ -92,9 +91,7 @@ class SqlLedger:
         return next(iter(self._turns(select(turn).where(turn.c.id == turn_id))), None)
 
     def by_key(self, household: str, key: str) -> Turn | None:
-        made = select(turn).join(request_key, request_key.c.turn == turn.c.id)
-        made = made.where(request_key.c.household == household, request_key.c.key == key)
-        return next(iter(self._turns(made)), None)
+        return next(iter(self._turns(made_with(household, key))), None)
 
     def turns(
         self, *, site: str | None = None, household: str | None = None, states: Collection[State] | None = None
@@ -262,7 +259,7 @@ class SqlLedger:
             there = [(row[0], row[1]) for row in connection.execute(which)]
             known = {at: before[at] for at in there if at in before}
             unread = [turn_id for turn_id, rev in there if (turn_id, rev) not in known]
-            if len(unread) > MOST_BY_NAME:
+            if len(unread) > records.MOST_BY_NAME:
                 return [turn_of(row) for row in connection.execute(asked).mappings()]
             named = asked.where(turn.c.id.in_(unread))
             new = {row["id"]: turn_of(row) for row in connection.execute(named).mappings()} if unread else {}

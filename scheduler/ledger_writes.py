@@ -7,9 +7,10 @@ Every guard is a statement that the database itself decides: a compare-and-swap 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from msgspec.structs import asdict, replace
-from sqlalchemy import Connection, Table, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, Select, Table, bindparam, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from scheduler.accounts_tables import account
@@ -51,6 +52,12 @@ def commit(connection: Connection, changes: Sequence[Change], now_ms: int) -> li
     return [kept[change.after.id] for change in changes]
 
 
+def made_with(household: str, key: str) -> Select[Any]:
+    """The turn that a household's request with this key made."""
+    made = select(turn).join(request_key, request_key.c.turn == turn.c.id)
+    return made.where(request_key.c.household == household, request_key.c.key == key)
+
+
 def in_order(changes: Iterable[Change]) -> list[Change]:
     """Those that end first: their vehicles are free for those that begin."""
     return sorted(changes, key=lambda change: (is_live(change.after), change.after.id))
@@ -88,8 +95,7 @@ def _keep_keys(connection: Connection, changes: Sequence[Change]) -> None:
             continue
         row = {"household": change.after.household or "", "key": change.key, "turn": change.after.id}
         if not add_new(connection, request_key, row):
-            made = select(turn).join(request_key, request_key.c.turn == turn.c.id)
-            made = made.where(request_key.c.household == row["household"], request_key.c.key == row["key"])
+            made = made_with(row["household"], change.key)
             raise Known(turn_of(connection.execute(made).mappings().one()))
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from email.message import EmailMessage
-from email.utils import parseaddr
 from hashlib import sha256
 from ipaddress import ip_address
 from smtplib import SMTP, SMTP_SSL, SMTPDataError, SMTPException
@@ -16,7 +15,7 @@ from ssl import create_default_context
 from typing import NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from scheduler.accounts import Account
+from scheduler.accounts import Account, is_address
 from scheduler.explain import Said
 from scheduler.ledger import Outgoing
 from scheduler.post import NotDelivered, NotYet, Unsure
@@ -55,13 +54,6 @@ def mail_server(url: str) -> MailServer:
     tls = "at_once" if said.scheme == "smtps" else "none" if _is_this_machine(host) else "after_hello"
     usual = 465 if said.scheme == "smtps" else 587
     return MailServer(host, port or usual, unquote(said.username or ""), unquote(said.password or ""), sender, tls)
-
-
-def is_address(text: str) -> bool:
-    """Whether mail can be sent there, as far as its form tells; no names of people, no lists."""
-    local, at, domain = text.rpartition("@")
-    plain = text.isascii() and text.isprintable() and parseaddr(text) == ("", text)
-    return plain and bool(local and at and domain) and len(text) <= 254 and not set(text) & set(" ,;<>()")
 
 
 class Mailer:
@@ -143,9 +135,10 @@ def _must(answer: tuple[int, bytes], *, alone: bool) -> None:
     first = answer[0] // 100
     if first == TAKEN:
         return
-    if first == LATER:
-        raise NotYet(f"it answered {answer[0]}") if alone else NotDelivered(f"it answered {answer[0]}")
-    raise Unsure(f"it answered {answer[0]}") if alone else NotDelivered(f"it answered {answer[0]}")
+    why = f"the mail server answered {answer[0]}"
+    if not alone:
+        raise NotDelivered(why)
+    raise NotYet(why) if first == LATER else Unsure(why)
 
 
 def _is_this_machine(host: str) -> bool:

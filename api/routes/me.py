@@ -52,9 +52,8 @@ from api.told import LATEST, stream
 from api.turns import Turns, reviewed
 from ingest.clock import rfc3339
 from scheduler import turns
-from scheduler.accounts import Account, Told, Vehicle, Watched, password_mistake
+from scheduler.accounts import Account, Told, Vehicle, Watched, is_address, password_mistake
 from scheduler.explain import said_in, standing_sentence
-from scheduler.mail import is_address
 from scheduler.standing import WINDOW_MS, occupied_min, standings
 
 router = APIRouter(prefix="/api/v1", tags=["me"])

@@ -7,8 +7,8 @@ from email import message_from_string, policy
 import pytest
 from msgspec.structs import replace
 
-from scheduler.accounts import Account
-from scheduler.mail import Mailer, is_address, mail_server, no_mail
+from scheduler.accounts import Account, is_address
+from scheduler.mail import Mailer, mail_server, no_mail
 from scheduler.post import Post
 from scheduler.quiet import QuietHours
 from tests.brokers import free_port
