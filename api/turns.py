@@ -14,7 +14,7 @@ from scheduler.explain import WAITS, Decision, explain, refused
 from scheduler.planning import Likely
 from scheduler.sentences import Sentence
 from scheduler.tariff import cost_yuan
-from scheduler.turns import Turn
+from scheduler.turns import WAITING, Turn
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Turns:
     def _answer(self, turn: Turn, decision: Decision | None) -> TurnAnswer:
         place = turn.place
         start = rfc3339(place.start_ms) if place else None
-        said_ms = decision.p90_ms if decision is not None and turn.state in ("requested", "queued") else None
+        said_ms = decision.p90_ms if decision is not None and turn.state in WAITING else None
         latest = start if said_ms is None else rfc3339(said_ms)
         return TurnAnswer(
             id=turn.id,

@@ -9,7 +9,7 @@ from msgspec import Struct, json
 from scheduler.meanwhile import ASKING_MS
 from scheduler.rules import Refusal
 from scheduler.sentences import Sentence
-from scheduler.turns import SNOOZES, Turn
+from scheduler.turns import SNOOZES, WAITING, Turn
 
 BoundBy = Literal["taken", "power", "quota", "opening", "no_connector", "time"]
 """What kept a turn from a better place, as the plan says it."""
@@ -22,7 +22,7 @@ FORWARD: dict[BoundBy, tuple[str, ...]] = {
     "time": ("leave_later", "less_energy"),
 }
 """What would bring a turn forward, by what bound it."""
-WAITS = frozenset({"requested", "queued", "offered"})
+WAITS = WAITING | {"offered"}
 """In these it is still said who is ahead, and what would help."""
 
 

@@ -9,9 +9,8 @@ from scheduler.desk import ATTEMPTS, Desk, UnknownHousehold
 from scheduler.ledger import Known, Moved
 from scheduler.rules import Asked, Refusal, pool_of, refusal
 from scheduler.site_facts import most_w
-from scheduler.turns import NotNow, State, Turn
+from scheduler.turns import WAITING, NotNow, State, Turn
 
-WAITING: frozenset[State] = frozenset({"requested", "queued"})
 INSTEAD: dict[State, str] = {
     "offered": "snooze it first, and then move it",
     "reserved": "cancel it, and ask there",

@@ -23,7 +23,7 @@ from scheduler.rules import GUESTS, IsWorkday, RuleSet, open_in, quota
 from scheduler.site_facts import Connector, SiteFacts
 from scheduler.standing import WINDOW_MS, Standing, Waiting, in_order, occupied_min, penalties, standings
 from scheduler.tariff import fen_kwh
-from scheduler.turns import HOLDING, LEAST_KWH, NotNow, Turn, age_ms
+from scheduler.turns import HOLDING, LEAST_KWH, WAITING, NotNow, Turn, age_ms
 
 OFFER_AHEAD_MS = 30 * 60_000
 """A place is offered this long before it begins, at the earliest: until then it goes to whoever needs it most."""
@@ -118,7 +118,7 @@ class Planning:
         return Likely(place, place.start_ms + self.estimate.longer(0.9, place.start_ms - now_ms))
 
     def _waiting(self, site_id: str, first: int) -> list[Turn]:
-        asked = self._ledger.turns(site=site_id, states=["requested", "queued"])
+        asked = self._ledger.turns(site=site_id, states=WAITING)
         return [turn for turn in asked if _is_near(turn, first)]
 
     def _offer(self, turn: Turn, place: Place, problem: Problem, quiet: QuietHours, now_ms: int) -> None:

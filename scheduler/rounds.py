@@ -11,7 +11,7 @@ from scheduler.desk import Desk
 from scheduler.fire import Fire
 from scheduler.ground import Ground
 from scheduler.planning import Planning
-from scheduler.turns import LIVE
+from scheduler.turns import LIVE, WAITING
 from scheduler.watch import Watch
 
 PLAN_EVERY_MS = 5 * 60_000
@@ -88,7 +88,7 @@ class Rounds:
         waiting: set[str] = set()
         for turn in self._desk.ledger.turns(states=LIVE):
             found[turn.site].append((turn.id, turn.rev))
-            if turn.state in ("requested", "queued"):
+            if turn.state in WAITING:
                 waiting.add(turn.site)
             elif turn.state == "active":
                 self._planning.began(turn)

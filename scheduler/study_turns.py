@@ -27,7 +27,7 @@ from scheduler.quiet import QuietHours
 from scheduler.rules import RuleSet
 from scheduler.site_facts import Connector, SiteFacts
 from scheduler.study_world import HOUR_MS, MINUTE_MS, NIGHT_FROM_H, NIGHT_UNTIL_H, Place, Wished, World, comes, is_night
-from scheduler.turns import ANSWER_MIN, NotNow, Turn
+from scheduler.turns import ANSWER_MIN, WAITING, NotNow, Turn
 from scheduler.watch import Watch
 
 SITE = "study"
@@ -176,7 +176,7 @@ class Service:
 
     def _is_news(self, now_ms: int) -> bool:
         """Whether a place was given up or a car has left, and somebody waits who could come: planned as at once."""
-        waiting = self.ledger.turns(states=["requested", "queued"])
+        waiting = self.ledger.turns(states=WAITING)
         no_shows = len(self.ledger.turns(states=["no_show"]))
         seen, was = (len(self.world.stays), sum(one.snoozes for one in waiting), no_shows), self._seen
         self._seen = seen

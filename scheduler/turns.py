@@ -45,6 +45,8 @@ LIVE: frozenset[State] = frozenset(STEPS)
 """Of these a vehicle has one at a time, and a household two."""
 HOLDING: frozenset[State] = frozenset({"offered", "reserved", "active"})
 """In these a turn holds the buckets of its place."""
+WAITING: frozenset[State] = LIVE - HOLDING
+"""In these it waits for a place; one that the plan gives it is nobody's yet."""
 
 OCPI: dict[State, str] = {
     "requested": "PENDING", "queued": "PENDING", "offered": "PENDING", "reserved": "RESERVED", "active": "FULFILLED",
