@@ -207,7 +207,9 @@ class TurnsSide:
         reading = self._clock.reading
         return ServiceNotice(
             v=1, online=True, version=version("lunchong"), since=self._since, clock=reading,
-            conditions=[*self._dispatch.conditions, *self._alone.conditions],
+            conditions=[
+                *self._dispatch.conditions, *self._alone.conditions, *self._post.conditions, *self._mails.conditions,
+            ],
         )  # fmt: skip
 
 

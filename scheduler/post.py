@@ -10,6 +10,8 @@ import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
+from ingest.clock import rfc3339
+from ingest.messages import Condition
 from scheduler.desk import Desk
 from scheduler.explain import Said, said_in
 from scheduler.ledger import Outgoing, OutgoingKind
@@ -17,6 +19,8 @@ from scheduler.turns import NotNow, Turn
 
 log = logging.getLogger(__name__)
 
+WAITING: dict[OutgoingKind, str] = {"notice": "notices_wait", "mail": "mails_wait"}
+"""Conditions by what does not leave."""
 AT_A_TIME = 1_000
 """And besides those that wait for the morning, however many they are."""
 NOT_OF_ITS_PLACE = frozenset({"charged", "answered"})
@@ -45,7 +49,7 @@ class Post:
 
     def __init__(self, desk: Desk, deliver: Deliver | None = None, kind: OutgoingKind = "notice") -> None:
         self._desk, self._ledger, self._deliver, self._kind = desk, desk.ledger, deliver, kind
-        self._said = ""
+        self._said, self._since_ms = "", 0
         self._not_before_ms: dict[str, int] = {}
         """By notice: those that wait for the morning."""
         self.unknown = 0
@@ -68,15 +72,25 @@ class Post:
             except NotYet:
                 continue
             except NotDelivered as away:  # the others would wait for the same
-                self._say(f"each {self._kind} waits: {away}")
+                self._say(f"each {self._kind} waits: {away}", now_ms)
                 break
             else:
                 self._said = ""
         return len(sent)
 
-    def _say(self, why: str) -> None:
+    @property
+    def conditions(self) -> list[Condition]:
+        """That nothing leaves, from the first that did not until one does."""
+        if not self._said:
+            return []
+        return [
+            Condition(code=WAITING[self._kind], since=rfc3339(self._since_ms), severity="warning", evidence=self._said)
+        ]
+
+    def _say(self, why: str, now_ms: int) -> None:
         """Once, until something leaves again or the reason is another."""
         if why != self._said:
+            self._since_ms = self._since_ms if self._said else now_ms
             self._said = why
             log.warning("%s", why)
 

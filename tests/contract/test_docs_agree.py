@@ -22,7 +22,7 @@ from ingest.inventory_fields import TABLES
 from ingest.messages import Command, Message
 from lunchong import cli
 from lunchong.settings import PREFIX, Said, Settings
-from scheduler import alone, dispatch, turns
+from scheduler import alone, dispatch, post, turns
 from tools.faults.matrix import ROWS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -91,7 +91,8 @@ def test_every_command_to_a_device_is_in_the_docs():
 
 def test_every_condition_is_in_the_docs():
     documented = {row[0].strip("`").split(":")[0] for row in table_rows(page("contracts/conditions.md"))}
-    assert documented - {"code", "---"} == {*conditions.CODES, *accounts.SERVICE_CODES, *dispatch.CODES, alone.FAILED}
+    of_the_scheduler = {*dispatch.CODES, alone.FAILED, *post.WAITING.values()}
+    assert documented - {"code", "---"} == {*conditions.CODES, *accounts.SERVICE_CODES, *of_the_scheduler}
 
 
 def test_every_reason_of_a_dead_letter_is_in_the_docs():

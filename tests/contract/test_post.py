@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from ingest.clock import rfc3339
 from scheduler import turns
 from scheduler.buckets import Place, bucket_at
 from scheduler.leading import LEASE_S, RENEW_EVERY_S, Leader
@@ -87,6 +88,21 @@ def test_while_the_carrier_is_away_the_others_wait_and_nothing_is_tried_in_vain(
     assert Post(world.desk, away).turn(epoch_of(world.ledger), world.now_ms) == 0
     assert len(tries) == 1
     assert Post(world.desk, carrier).turn(epoch_of(world.ledger), world.now_ms) == 3
+
+
+def test_that_nothing_leaves_is_a_condition_from_the_first_until_something_does(world, carrier):
+    offered(world)
+    carrier.up = False
+    post, since = Post(world.desk, carrier), rfc3339(world.now_ms)
+    assert post.conditions == []
+    for _ in range(2):
+        post.turn(epoch_of(world.ledger), world.now_ms)
+        [held] = post.conditions
+        assert (held.code, held.since, held.severity) == ("notices_wait", since, "warning")
+        world.now_ms += 60_000
+    carrier.up = True
+    post.turn(epoch_of(world.ledger), world.now_ms)
+    assert post.conditions == []
 
 
 def test_what_may_have_left_is_not_sent_again_and_is_counted(world, carrier):

@@ -17,6 +17,7 @@ from lunchong import cli
 from lunchong.turns_side import open_ledger
 from scheduler.ledger import Household
 from tests import processes
+from tests.ledgers import ask
 from tests.processes import environment
 
 
@@ -195,6 +196,35 @@ def test_an_account_that_nobody_could_use_is_wrong_use(lunchong, place, typed, m
     typed(f"{password}\n")
     run = lunchong("account", "add", "--name", "sun", "--role", "staff", "--data", place, *more)
     assert said in refusal(run, 2)
+
+
+def test_accounts_are_listed_get_another_password_and_end(lunchong, tmp_path, typed):
+    place = tmp_path / "data"
+    lunchong("init", "--data", place)
+    with closing(open_ledger(f"sqlite:///{place / 'ledger.db'}")) as ledger:
+        ledger.register(Household(id="h-17", compound="k-01", dwelling="3-502"))
+    for name, more in (("li", ("--role", "staff")), ("wang", ("--role", "resident", "--household", "h-17"))):
+        typed("correct horse\n")
+        lunchong("account", "add", "--name", name, *more, "--password-stdin", "--data", place)
+    li = {"name": "li", "role": "staff", "household": None}
+    wang = {"name": "wang", "role": "resident", "household": "h-17"}
+    assert json.loads(lunchong("account", "list", "--json", "--data", place).stdout) == [li, wang]
+    assert "wang" in lunchong("account", "list", "--data", place).stdout
+
+    typed("battery staple\n")
+    assert lunchong("account", "password", "wang", "--password-stdin", "--data", place).returncode == 0
+    typed("battery staple\n")
+    run = lunchong("account", "password", "zhao", "--password-stdin", "--data", place)
+    assert "there is no account zhao" in refusal(run, 1)
+    with closing(open_ledger(f"sqlite:///{place / 'ledger.db'}")) as ledger:
+        assert bcrypt.checkpw(b"battery staple", ledger.accounts.account("wang").password.encode())
+        turn = ask(ledger, household="h-17")
+
+    run = lunchong("account", "remove", "wang", "--yes", "--data", place)
+    assert f"turns that are not over: {turn.id}" in refusal(run, 1)
+    assert "it cannot be undone: say --yes" in refusal(lunchong("account", "remove", "li", "--data", place), 2)
+    assert lunchong("account", "remove", "li", "--yes", "--data", place).stdout == "li is no more\n"
+    assert json.loads(lunchong("account", "list", "--json", "--data", place).stdout) == [wang]
 
 
 def test_an_exported_inventory_can_be_checked_again(lunchong, place, tmp_path):
