@@ -20,8 +20,9 @@ from ortools.sat.python.cp_model import IntVar, LinearExpr
 
 from scheduler.buckets import Place
 from scheduler.plan import BUCKETS_PER_HOUR, POINT_FEN, SERVED, Plug, Problem, Request, fitting, full_w, shortest, worth
+from scheduler.plan_bits import bits_between, runs
 from scheduler.plan_prices import Priced
-from scheduler.plan_room import Room, Site, runs
+from scheduler.plan_room import Room, Site
 
 CLOSE = 1e-4
 """What is as near as that to a bound is called the best."""
@@ -68,7 +69,7 @@ class _Model:
                 at = (starts & -starts).bit_length() - 1
                 starts &= starts - 1
                 end = leaves[at + takes]
-                held, plug_held = _bits(at, end), _bits(at, end + request.turnover)
+                held, plug_held = bits_between(at, end), bits_between(at, end + request.turnover)
                 if held & ~ok or all(plug_held & ~self.room.free[plug.id] for plug in plugs):
                     continue
                 told = request.published
@@ -194,10 +195,6 @@ def _by_cp_sat(problem: Problem, limit_s: float, log: bool, level: int) -> Bound
 
 def _kind(plug: Plug) -> tuple[str, int, int]:
     return plug.kind, plug.max_w, plug.min_w
-
-
-def _bits(low: int, high: int) -> int:
-    return (1 << high) - (1 << low)
 
 
 def _by(pairs: Iterable[tuple[int, IntVar]]) -> dict[int, list[IntVar]]:

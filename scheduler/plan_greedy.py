@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from scheduler.buckets import Place
 from scheduler.plan import Plan, Problem, Reason, Request, charged_by, fitting, own_faults, shortest
-from scheduler.plan_room import Room, runs, site_of
+from scheduler.plan_bits import runs
+from scheduler.plan_room import Room, site_of
 
 
 def greedy(problem: Problem) -> Plan:

@@ -16,9 +16,8 @@ from ortools.sat.python.cp_model import CpSolver, Domain, IntVar, LinearExpr
 
 from scheduler.buckets import Place
 from scheduler.plan import BUCKETS_PER_HOUR, Plug, Request, full_w, shortest, worth
-from scheduler.plan_room import Room, runs
-
-Using = dict[tuple[int, int], list[tuple[IntVar, int]]]
+from scheduler.plan_bits import bits_between, runs
+from scheduler.plan_room import Room
 
 
 class Answer(Struct, frozen=True):
@@ -95,7 +94,7 @@ class Part:
                 at = (starts & -starts).bit_length() - 1
                 starts &= starts - 1
                 end = leaves[at + takes]
-                if _bits(at, end) & ~ok or _bits(at, end + request.turnover) & ~free:
+                if bits_between(at, end) & ~ok or bits_between(at, end + request.turnover) & ~free:
                     continue
                 chosen = self.model.new_bool_var("")
                 row = (watts,) * takes + (0,) * (end - at - takes)
@@ -129,8 +128,8 @@ class Part:
             ends = {
                 at + takes: self.model.new_bool_var("")
                 for at in at_s
-                if not _bits(at, leaves[at + takes]) & ~ok
-                and not _bits(at, leaves[at + takes] + request.turnover) & ~free
+                if not bits_between(at, leaves[at + takes]) & ~ok
+                and not bits_between(at, leaves[at + takes] + request.turnover) & ~free
             }
             self.model.add(sum(starts.values()) == sum(ends.values()))
             drawing = self._between(starts, {end: [var] for end, var in ends.items()})
@@ -259,7 +258,3 @@ def _by(pairs: Iterable[tuple[int, IntVar]]) -> dict[int, list[IntVar]]:
 
 def _sum(terms: Sequence[tuple[IntVar, int]]) -> LinearExpr:
     return LinearExpr.weighted_sum([var for var, _ in terms], [factor for _, factor in terms])
-
-
-def _bits(low: int, high: int) -> int:
-    return (1 << high) - (1 << low)

@@ -8,7 +8,8 @@ from msgspec.structs import replace
 
 from scheduler.buckets import Place
 from scheduler.plan import BUCKETS_PER_HOUR, Plan, Problem, Request, full_w
-from scheduler.plan_room import Room, site_of, stretches
+from scheduler.plan_bits import stretches
+from scheduler.plan_room import Room, site_of
 
 
 def with_parts(problem: Problem, plan: Plan, least_wh: int) -> Plan:

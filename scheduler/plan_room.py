@@ -5,11 +5,22 @@ Bit and index 0 stand for the problem's first bucket.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from functools import lru_cache
+from collections.abc import Iterator
 
 from scheduler.buckets import Place
 from scheduler.plan import BUCKETS_PER_HOUR, Plug, Problem, Request, fastest, fitting, full_w, shortest, worth_by
+from scheduler.plan_bits import (
+    awake,
+    bits_between,
+    bits_of,
+    can_take,
+    filled,
+    latest,
+    leaving,
+    open_bits,
+    runs,
+    stretches,
+)
 
 PAST_HORIZON = 96
 """So many buckets after the horizon a car may stay that was planned until its end."""
@@ -22,7 +33,7 @@ class Site:
         self.problem = problem
         self.first, self.buckets = problem.first, len(problem.limit_w)
         self.all_bits = (1 << self.buckets + PAST_HORIZON) - 1
-        self.open_bits = _open_bits(problem.open)
+        self.open_bits = open_bits(problem.open)
         self.requests = {one.id: one for one in problem.requests}
         by_kinds: dict[tuple[str, ...], list[list[Plug]]] = {}
         for one in problem.requests:
@@ -32,7 +43,7 @@ class Site:
         self._heaviest = problem.heaviest
         self._fastest: dict[str, int] = {}
         self._leaves: dict[int, tuple[int, ...]] = {}
-        self.wakes, self.awake = _awake(problem.quiet)
+        self.wakes, self.awake = awake(problem.quiet)
 
     def window(self, request: Request) -> int:
         """The buckets between its earliest one and when it leaves."""
@@ -53,7 +64,7 @@ class Site:
             if request.moves_at_night:
                 self._leaves[key] = tuple(range(self.buckets + 1))
             else:
-                self._leaves[key] = _leaving(self.problem.quiet, min(request.depart_by - self.first, self.buckets))
+                self._leaves[key] = leaving(self.problem.quiet, min(request.depart_by - self.first, self.buckets))
         return self._leaves[key]
 
 
@@ -199,7 +210,7 @@ class Room:
                     at = (starts & -starts).bit_length() - 1
                     charged = at + takes
                     end = leaves[charged]
-                    held, plug_held = _bits(at, end), _bits(at, end + request.turnover)
+                    held, plug_held = bits_between(at, end), bits_between(at, end + request.turnover)
                     if not held & ~ok and not plug_held & ~free:
                         yield plug, at, [watts] * takes + [0] * (end - charged), charged
                         break
@@ -208,7 +219,7 @@ class Room:
     def can_w(self, most: int, least: int) -> list[int]:
         """What a car that takes so much at most, and at least, can be given in each bucket."""
         if (most, least) not in self.can:
-            self.can[most, least] = [_can(most, least, left) for left in self.left_w]
+            self.can[most, least] = [can_take(most, least, left) for left in self.left_w]
         return self.can[most, least]
 
     def _flexible(self, request: Request) -> Iterator[tuple[Plug, int, list[int], int]]:
@@ -230,115 +241,19 @@ class Room:
                     low = low if request.moves_at_night else site.wakes[low]
                     if low >= first_charged:
                         break
-                    if not (charged := _filled(can_w, low, min(high, first_charged), need, most)):
+                    if not (charged := filled(can_w, low, min(high, first_charged), need, most)):
                         continue
-                    at, watts = _latest(can_w, charged, need, least, most)
+                    at, watts = latest(can_w, charged, need, least, most)
                     if not request.moves_at_night and site.awake[at] < at:
                         at, watts = site.awake[at], [0] * (at - site.awake[at]) + watts
                     end = leaves[charged]
                     if charged < end <= high:  # over night: power that others want before it is left to them
-                        late, watts = _latest(can_w, end, need, least, most)
+                        late, watts = latest(can_w, end, need, least, most)
                         watts = [0] * (late - at) + watts
-                    if not _bits(at, end) & ~ok and not _bits(at, end + request.turnover) & ~free:
+                    if not bits_between(at, end) & ~ok and not bits_between(at, end + request.turnover) & ~free:
                         first_charged = charged
                         yield plug, at, watts + [0] * (end - at - len(watts)), charged
                         break
-
-
-def bits_of(row: Iterable[bool]) -> int:
-    return int("".join(["1" if one else "0" for one in row])[::-1] or "0", 2)
-
-
-@lru_cache(maxsize=1_024)
-def _open_bits(is_open: tuple[bool, ...]) -> int:
-    """Kept, as are what follows from quiet hours: they are the same from one day to the next."""
-    return bits_of(is_open)
-
-
-@lru_cache(maxsize=4_096)
-def _leaving(quiet: tuple[bool, ...], last: int) -> tuple[int, ...]:
-    """`plan.leaves_at` of each bucket, for a car that leaves by `last`."""
-    buckets = len(quiet)
-    until = list(range(buckets + 1))
-    for at in range(last - 1, -1, -1):
-        if quiet[at]:
-            until[at] = until[at + 1]
-    at_night = [(at and quiet[at - 1]) or (at < last and quiet[at]) for at in range(buckets + 1)]
-    return tuple(until[at] if night else at for at, night in enumerate(at_night))
-
-
-def runs(bits: int, length: int) -> int:
-    """The bits with which so many set ones in a row begin."""
-    have = 1
-    while have < length:
-        step = min(have, length - have)
-        bits &= bits >> step
-        have += step
-    return bits
-
-
-def stretches(bits: int) -> Iterator[tuple[int, int]]:
-    """All runs of set bits as [low, high)."""
-    at = 0
-    while bits:
-        skip = (bits & -bits).bit_length() - 1
-        bits >>= skip
-        at += skip
-        length = (~bits & (bits + 1)).bit_length() - 1
-        yield at, at + length
-        bits >>= length
-        at += length
-
-
-@lru_cache(maxsize=1_024)
-def _awake(quiet: tuple[bool, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Of each bucket the first from there on outside quiet hours, and the last until there."""
-    wakes, awake = list(range(len(quiet) + 1)), list(range(len(quiet) + 1))
-    for at in reversed(range(len(quiet))):
-        wakes[at] = wakes[at + 1] if quiet[at] else at
-    for at in range(1, len(quiet)):
-        awake[at] = awake[at - 1] if quiet[at] else at
-    return tuple(wakes), tuple(awake)
-
-
-def _can(most: int, least: int, left: int) -> int:
-    return 0 if left < least or left < 1 else min(most, left)
-
-
-def _filled(can_w: list[int], low: int, high: int, need: int, most: int) -> int:
-    """The first bucket by which all is charged within [low, high); 0 where it is not."""
-    takes = -(-need // most)
-    if low + takes > high:
-        return 0
-    if can_w[low : low + takes].count(most) == takes:
-        return low + takes
-    for bucket in range(low, high):
-        need -= can_w[bucket]
-        if need <= 0:
-            return bucket + 1
-    return 0
-
-
-def _latest(can_w: list[int], charged: int, need: int, least: int, most: int) -> tuple[int, list[int]]:
-    """First bucket and watts that bring `need` by then, begun as late as possible."""
-    takes = -(-need // most)
-    at = charged - takes
-    if at >= 0 and can_w[at:charged].count(most) == takes:
-        return at, [max(need - (takes - 1) * most, least), *[most] * (takes - 1)]
-    watts: list[int] = []
-    at = charged
-    while need > 0:
-        at -= 1
-        given = can_w[at]
-        if given > need:
-            given = min(given, max(need, least))
-        watts.append(given)
-        need -= given
-    return at, watts[::-1]
-
-
-def _bits(low: int, high: int) -> int:
-    return (1 << high) - (1 << low)
 
 
 def _alike(plugs: list[Plug]) -> list[list[Plug]]:
