@@ -122,7 +122,8 @@ def _headline(one: Condition) -> list[str]:
     found = headline(one)
     lines = [
         f"People ask {one.scale:g} times as often as the behaviour file says: on seeds of their own, first come first",
-        f"served then meets 75 %. Here it meets {found.first_come_met.median:.0%}; the limit is {one.limit_kw:g} kW.",
+        "served then meets 75 % of what people who are `as_told` want.",
+        f"Here it meets {found.first_come_met.median:.0%}; the limit is {one.limit_kw:g} kW.",
         "",
         "| figure | aim | median | interval |",
         "|---|---|---|---|",

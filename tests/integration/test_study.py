@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+from msgspec.structs import replace
 
 from lunchong.study import BEGIN_MS, QUICK, _Kind, live, place_of, study, wishes_of
 from scheduler.ledger_memory import MemoryLedger
@@ -35,6 +36,14 @@ def test_the_figures_of_a_week_make_sense(quick):
         assert 0 < figures["jain"]["median"] <= 1
     assert all(found[name]["low"] <= found[name]["median"] <= found[name]["high"] for name in HEADLINE)
     assert "exchanges" in found["solver_limit"]
+
+
+@pytest.mark.slow
+def test_careless_people_ask_as_often_as_others():
+    found = study(replace(QUICK, days=1, sets=("as_told", "careless")), None)
+    as_told, careless = found["conditions"]
+    assert as_told["scale"] == careless["scale"] > 0.1
+    assert careless["first_come_met"]["median"] < as_told["first_come_met"]["median"]
 
 
 @pytest.mark.slow
