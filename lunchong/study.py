@@ -8,14 +8,16 @@ Seeds are lived in processes of their own, as many at a time as asked for. The l
 
 from __future__ import annotations
 
+import os
 import time
 import tomllib
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from importlib.resources import files
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from statistics import mean
+from threading import Thread
 
 from msgspec import Struct, to_builtins
 
@@ -68,7 +70,7 @@ def study(asked: Asked, out: Path | None) -> dict[str, object]:
     kinds = [_Kind(plugs, people, False, 0.0) for plugs in asked.sites for people in asked.sets]
     kinds += [_Kind(plugs, asked.sets[0], True, 0.0) for plugs in asked.sites if asked.real]
     conditions = []
-    with ProcessPoolExecutor(asked.processes, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(asked.processes, get_context("spawn"), _end_with_parent) as pool:
         unscaled = list(dict.fromkeys(_Kind(kind.plugs, SCALED_FOR, kind.real, 0.0) for kind in kinds))
         found_scales = pool.map(scale_of, unscaled, [min(asked.days, 14)] * len(unscaled))
         scales = {(kind.plugs, kind.real): scale for kind, scale in zip(unscaled, found_scales, strict=True)}
@@ -94,6 +96,18 @@ def study(asked: Asked, out: Path | None) -> dict[str, object]:
         for name, text in pages(conditions, asked.seeds, asked.days, str(found["solver_limit"])).items():
             (out / name).write_text(text, encoding="utf-8")
     return found
+
+
+def _end_with_parent() -> None:
+    """Whoever ends the command by a signal, or with no word at all, ends what it began too."""
+    parent = parent_process()
+    assert parent is not None
+
+    def end() -> None:
+        parent.join()
+        os._exit(1)
+
+    Thread(target=end, daemon=True).start()
 
 
 def live(kind: _Kind, seed: int, days: int) -> tuple[OneSeed, float | None]:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
+import subprocess
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
@@ -13,6 +17,8 @@ from scheduler.plan_greedy import greedy
 from scheduler.study import POLICIES
 from scheduler.study_turns import Ideas, Service
 from scheduler.study_world import DAY_MS, MINUTE_MS
+from tests.brokers import until
+from tests.processes import COMMAND, environment
 
 KIND = _Kind(8, "as_told", False, 0.35)
 HEADLINE = ("demand_met_gain_points", "gap_closed", "jain", "wait_p90_ratio", "calibration")
@@ -39,9 +45,30 @@ def test_the_figures_of_a_week_make_sense(quick):
 
 
 @pytest.mark.slow
+def test_a_study_that_is_killed_leaves_nothing_running():
+    with subprocess.Popen([*COMMAND, "study", "--processes", "2"], env=environment()) as run:
+        until(lambda: len(_living(run.pid)) == 2)
+        living = _living(run.pid)
+        run.kill()
+    until(lambda: not any(_lives(pid) for pid in living))
+
+
+def _living(parent):
+    """The processes in which it lives its seeds."""
+    pids = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+    return [pid for pid in pids if "spawn_main" in Path(f"/proc/{pid}/cmdline").read_text()]
+
+
+def _lives(pid):
+    with suppress(FileNotFoundError, ProcessLookupError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return False
+
+
+@pytest.mark.slow
 def test_careless_people_ask_as_often_as_others():
     found = study(replace(QUICK, days=1, sets=("as_told", "careless")), None)
-    as_told, careless = found["conditions"]
+    as_told, careless = json.loads(json.dumps(found["conditions"]))
     assert as_told["scale"] == careless["scale"] > 0.1
     assert careless["first_come_met"]["median"] < as_told["first_come_met"]["median"]
 
