@@ -150,12 +150,12 @@ def _bounded(one: Condition) -> list[str]:
     found, rows = headline(one), one.by_policy()
     ours = rows[LUNCHONG]
     vain, said = sum(seed.said_in_vain for seed in one.lived), sum(seed.said for seed in one.lived)
-    is_power = "what" if ours["utilisation"].median >= 0.8 else "not what"
     return [
-        f"- Who knew all demand beforehand could meet {found.bound.median:.1%} at most.",
+        f"- Who knew all demand beforehand could meet {found.bound.median:.1%} at most: some never come, and",
+        "  power or plugs do not suffice at some hours.",
         f"- Lunchong meets {ours['demand_met'].median:.1%}, first come first served {found.first_come_met.median:.1%}.",
         f"- {ours['no_shows'].median:.1%} of wishes end as no-shows.",
         f"- {ours['overstay'].median:.0%} of all time at plugs is cars that are charged.",
-        f"- {ours['utilisation'].median:.0%} of the energy that the limit allows is used: it is {is_power} bounds it.",
+        f"- {ours['utilisation'].median:.0%} of the energy that the limit allows by day and night is used.",
         f"- Of {vain + said} turns that were said a start, {vain} never began; calibration counts the others.",
     ]
