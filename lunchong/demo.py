@@ -71,7 +71,8 @@ def play(run: Run, *, data_dir: Path | None, config: Path | None, port: int | No
         street = Street(_street_arguments(run.place, installation), log)
         ending.callback(lambda: street.stop(STOP_S))
         assert installation.turns is not None
-        residents = Residents(installation.turns.desk, installation.inventory, run.place.seed, began_ms)
+        accounts = installation.turns.ledger.accounts
+        residents = Residents(installation.turns.desk, accounts, installation.inventory, run.place.seed, began_ms)
         look = ending.enter_context(screen(as_json=run.as_json))
         if not _show(run, installation, street, residents, look, asked):
             end_soon()

@@ -1,15 +1,17 @@
-"""The demo's residents: they ask for turns at the desk, as people do, and answer what they are offered."""
+"""The demo's residents: they ask for turns at the desk, as people do, answer what they are offered, and object."""
 
 from __future__ import annotations
 
 from contextlib import suppress
 
 from ingest.assets import Inventory
+from lunchong.objections import Objections
+from scheduler.accounts import Accounts
 from scheduler.desk import Desk, UnknownSite, Wish
 from scheduler.ground import sites_of
 from scheduler.ledger import Household
 from scheduler.meanwhile import is_asked
-from scheduler.turns import NotNow, Turn
+from scheduler.turns import LIVE, NotNow, Turn
 from simulators.residents import CAR_W, Resident
 
 A_CONNECTOR = 1
@@ -19,7 +21,7 @@ A_CONNECTOR = 1
 class Residents:
     """`step` them now and then. Their households stay the same over restarts of one seed."""
 
-    def __init__(self, desk: Desk, inventory: Inventory, seed: int, now_ms: int) -> None:
+    def __init__(self, desk: Desk, accounts: Accounts, inventory: Inventory, seed: int, now_ms: int) -> None:
         self._desk = desk
         self._people: dict[str, tuple[str, Resident]] = {}
         self._answers: dict[tuple[str, int], tuple[str | None, int]] = {}
@@ -30,21 +32,23 @@ class Residents:
                 compound = compounds[number % len(compounds)]
                 desk.ledger.register(Household(id=household, compound=compound, dwelling=household))
                 self._people[household] = (site.id, Resident(f"{seed}/{household}", now_ms))
+        self._objections = Objections(desk.ledger, accounts, self._people, seed, now_ms)
 
     def step(self, now_ms: int) -> None:
         """Everything that they do now."""
         for household, (site, resident) in self._people.items():
             if resident.asks_ms <= now_ms:
                 self._ask(household, site, resident, now_ms)
-        offered = {(turn.id, turn.snoozes): turn for turn in self._desk.ledger.turns(states=["offered"])}
+        live = [turn for turn in self._desk.ledger.turns(states=LIVE) if turn.household in self._people]
+        offered = {(turn.id, turn.snoozes): turn for turn in live if turn.state == "offered"}
         self._answers = {key: answer for key, answer in self._answers.items() if key in offered}
         for key, turn in offered.items():
-            if turn.household in self._people:
-                self._answer(key, turn, now_ms)
-        for turn in self._desk.ledger.turns(states=["reserved"]):
-            if turn.household in self._people and is_asked(turn, now_ms):
+            self._answer(key, turn, now_ms)
+        for turn in live:
+            if turn.state == "reserved" and is_asked(turn, now_ms):
                 with suppress(NotNow):  # asked whose the car at their plug is, they say that it is theirs
-                    self._desk.check_in(turn.id, now_ms, by=turn.household)
+                    self._desk.check_in(turn.id, now_ms, by=turn.household or "")
+        self._objections.step(live, now_ms)
 
     def _ask(self, household: str, site: str, resident: Resident, now_ms: int) -> None:
         ask = resident.ask(now_ms)
@@ -53,7 +57,7 @@ class Residents:
             earliest_ms=ask.earliest_ms, depart_by_ms=ask.depart_by_ms, flexible=ask.flexible,
         )  # fmt: skip
         with suppress(UnknownSite):
-            self._desk.ask(wish, now_ms, by=household)
+            self._objections.weigh(self._desk.ask(wish, now_ms, by=household), now_ms)
 
     def _answer(self, key: tuple[str, int], turn: Turn, now_ms: int) -> None:
         assert turn.household is not None

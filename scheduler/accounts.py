@@ -7,9 +7,11 @@ import re
 from email.utils import parseaddr
 from typing import Literal, Protocol
 
-from msgspec import Struct
+from msgspec import Struct, json
+from msgspec.structs import replace
 
 from ingest.assets import ConnectorType
+from scheduler.explain import Said
 from scheduler.ledger import Outgoing, OutgoingState
 from scheduler.sentences import Language
 
@@ -76,6 +78,14 @@ class Review(Struct, frozen=True, kw_only=True):
     answer: str | None = None
     answered_by: str | None = None
     answered_ms: int | None = None
+
+
+def answered(review: Review, answer: str, by: str, now_ms: int) -> tuple[Review, Outgoing]:
+    """The review with a person's answer, and the notice that tells of it."""
+    kept = replace(review, answer=answer, answered_by=by, answered_ms=now_ms)
+    body = json.encode(Said("answered", turn=review.turn, said={"answer": answer})).decode()
+    notice_id = f"{review.id}:answered:{now_ms}"
+    return kept, Outgoing(id=notice_id, kind="notice", to=review.household, turn=review.turn, body=body)
 
 
 class Watched(Struct, frozen=True, kw_only=True):

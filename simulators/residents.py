@@ -28,6 +28,34 @@ ASKS_INSTEAD = 0.85
 """Assumed: where turns are given, so many of those who would have come without one ask for a turn."""
 
 
+Grievance = Literal["failed", "missed", "moved", "delayed", "waited", "refused"]
+"""What became of a turn that somebody may object to. `missed`: counted as missed, and the plug was not free."""
+OBJECTS: dict[Grievance, float] = {
+    "failed": 0.5, "missed": 0.7, "moved": 0.05, "delayed": 0.15, "waited": 0.2, "refused": 0.1,
+}  # fmt: skip
+"""Assumed: so many of those to whom it happens."""
+LONG_WAIT_MS = 4 * HOUR_MS
+"""Assumed: longer than that after it wanted to begin is very long."""
+OBJECTS_AFTER_MIN = (2, 15, 120)
+"""Assumed, as all three that follow: least, most usual, most."""
+ANSWERED = 0.8
+"""So many objections the person on duty answers."""
+ANSWERED_AFTER_MIN = (5, 40, 360)
+NOTES: dict[Grievance, tuple[str, ...]] = {
+    "failed": ("说好的位置没有了，白跑一趟。", "到了才说充不了，请查一下。"),
+    "missed": ("我到的时候桩被别的车占着，不应该算过号。",),
+    "moved": ("临时换了桩，离得太远。", "换了地方也没有早一点说。"),
+    "delayed": ("前面的车不走，让我一直等。", "时间改晚了，我的安排都乱了。"),
+    "waited": ("等了这么久还没有轮到我。", "为什么总是轮不到我？"),
+    "refused": ("为什么不让我申请？", "家里急用车，规则能不能通融一下？"),
+}
+ANSWERS = (
+    "查过记录了，情况与您说的一致，很抱歉，我们会跟进。",
+    "已转给片区段长核实，谢谢您告诉我们。",
+    "查过记录，当时是按规则处理的，请您理解；如仍有异议，欢迎到驿站来谈。",
+)
+
+
 class Ask(NamedTuple):
     """What is asked for, and from when to when the car can stand there."""
 
@@ -74,3 +102,27 @@ def way(turn: str, seed: object) -> Way | None:
         return None
     late_ms = rng.randrange(LATE_MIN * MINUTE_MS) if rng.random() < OVERSTAYS else -rng.randrange(8 * MINUTE_MS)
     return Way(int(rng.triangular(0, 10, 1.5) * MINUTE_MS), late_ms)
+
+
+class Words(NamedTuple):
+    """What somebody says, and after how many milliseconds."""
+
+    after_ms: int
+    text: str
+
+
+def objection(why: Grievance, turn: str, seed: object) -> Words | None:
+    """None of who lets it pass."""
+    rng = Random(f"{seed}/{turn}/{why}")
+    return _words(rng, OBJECTS_AFTER_MIN, NOTES[why]) if rng.random() < OBJECTS[why] else None
+
+
+def duty_answer(review: str, seed: object) -> Words | None:
+    """What the person on duty answers to an objection; None of one that is left."""
+    rng = Random(f"{seed}/{review}/answer")
+    return _words(rng, ANSWERED_AFTER_MIN, ANSWERS) if rng.random() < ANSWERED else None
+
+
+def _words(rng: Random, after_min: tuple[int, int, int], texts: tuple[str, ...]) -> Words:
+    least, usual, most = after_min
+    return Words(int(rng.triangular(least, most, usual) * MINUTE_MS), rng.choice(texts))

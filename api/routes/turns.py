@@ -8,7 +8,6 @@ from secrets import token_hex
 from typing import Annotated, TypeVar
 
 from fastapi import APIRouter, Header, Path, Query, Response
-from msgspec import json
 
 from api.callers import Asker, Caller, Given, Staff, asked_of_ledger
 from api.deps import Ctx, Near, invalid, moment, site_of
@@ -47,9 +46,8 @@ from api.turns import Turns, reviewed
 from api.wishes import NotAsked, wished
 from scheduler import desk as of_desk
 from scheduler import turns
-from scheduler.accounts import Review
-from scheduler.explain import Said
-from scheduler.ledger import DwellingTaken, Household, Moved, Outgoing
+from scheduler.accounts import Review, answered
+from scheduler.ledger import DwellingTaken, Household, Moved
 from scheduler.turns import State, Turn
 
 router = APIRouter(prefix="/api/v1", tags=["turns"])
@@ -208,20 +206,15 @@ def reviews(given: Given, who: Asker, unanswered: bool = False) -> ReviewsAnswer
 def answer_review(ctx: Ctx, given: Given, who: Staff, review: Name, reply: ReviewReply) -> ReviewAnswer:
     """A person's answer. For staff."""
 
-    def answered() -> Review:
+    def kept() -> Review:
         found = next((one for one in given.accounts.reviews() if one.id == review), None)
         if found is None:
             raise UnknownReview(f"There is no review {review}.")
-        kept = Review(
-            id=found.id, turn=found.turn, household=found.household, note=found.note, at_ms=found.at_ms,
-            answer=reply.answer, answered_by=who.name, answered_ms=ctx.service_ms(),
-        )  # fmt: skip
-        body = json.encode(Said("answered", turn=found.turn, said={"answer": reply.answer})).decode()
-        told = f"{found.id}:answered:{kept.answered_ms}"
-        given.accounts.review(kept, Outgoing(id=told, kind="notice", to=found.household, turn=found.turn, body=body))
-        return kept
+        now_answered, telling = answered(found, reply.answer, who.name, ctx.service_ms())
+        given.accounts.review(now_answered, telling)
+        return now_answered
 
-    return reviewed(asked_of_ledger(answered))
+    return reviewed(asked_of_ledger(kept))
 
 
 @router.get("/cuts", responses=responses(*NEEDS, Forbidden))

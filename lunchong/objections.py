@@ -1,0 +1,119 @@
+"""Objections of the demo's residents to what became of their turns, and the answers of who is on duty there."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+from scheduler.accounts import Accounts, Review, answered
+from scheduler.ledger import Ledger
+from scheduler.turns import LIVE, SNOOZES, STATES, WAITING, Turn
+from simulators.residents import LONG_WAIT_MS, Grievance, Words, duty_answer, objection
+
+ENDED = frozenset(STATES) - LIVE
+MADE = "demo-"
+"""Reviews that were made here are called so: what somebody else asks for is answered by somebody else."""
+ON_DUTY = "demo"
+LOOKS_BACK_MS = 6 * 3_600_000
+"""Whoever begins anew looks at turns that ended within so long: nobody objects later than that."""
+
+
+class Objections:
+    """`step` it now and then. Who objects follows from the seed; whether that was said already, from the ledger."""
+
+    def __init__(self, ledger: Ledger, accounts: Accounts, households: Collection[str], seed: int, now_ms: int) -> None:
+        self._ledger, self._accounts, self._households, self._seed = ledger, accounts, households, seed
+        self._live = {turn.id for turn in ledger.turns(states=LIVE) if turn.household in households}
+        self._weighed: set[tuple[str, Grievance]] = set()
+        self._to_say: dict[str, tuple[int, Turn, str]] = {}
+        """By turn, when its household says what."""
+        self._to_answer: dict[str, tuple[Review, Words]] = {}
+        for turn in ledger.turns(states=ENDED):
+            if turn.household in households and (turn.ended_ms or 0) >= now_ms - LOOKS_BACK_MS:
+                self.weigh(turn, now_ms)
+        for review in accounts.reviews(unanswered=True):
+            self._hand_over(review)
+
+    def step(self, live: Iterable[Turn], now_ms: int) -> None:
+        """Everything that is said now; `live` are the live turns of the households."""
+        there = {turn.id: turn for turn in live}
+        for gone in self._live - there.keys():
+            if (turn := self._ledger.turn(gone)) is not None:
+                self.weigh(turn, now_ms)
+        for turn in there.values():
+            self.weigh(turn, now_ms)
+        self._live = set(there)
+        self._weighed = {(turn, why) for turn, why in self._weighed if turn in there}
+        for of, (at_ms, turn, note) in list(self._to_say.items()):
+            if at_ms <= now_ms:
+                del self._to_say[of]
+                self._object(turn, note, now_ms)
+        for review, words in list(self._to_answer.values()):
+            if review.at_ms + words.after_ms <= now_ms:
+                del self._to_answer[review.id]
+                self._answer(review, words.text, now_ms)
+
+    def weigh(self, turn: Turn, now_ms: int) -> None:
+        """Whether its household will object, and when."""
+        found = grievance(turn, now_ms)
+        if found is None or (turn.id, found[0]) in self._weighed:
+            return
+        why, since_ms = found
+        self._weighed.add((turn.id, why))
+        if why == "missed" and not self._was_taken(turn):
+            return
+        words = objection(why, turn.id, f"{self._seed}/{turn.household}")
+        if words is not None:
+            self._to_say.setdefault(turn.id, (since_ms + words.after_ms, turn, words.text))
+
+    def _was_taken(self, turn: Turn) -> bool:
+        """Whether another's car was at its plug while it was awaited."""
+        place, ended_ms = turn.place, turn.ended_ms
+        if place is None or ended_ms is None:
+            return False
+        return any(
+            other.place is not None
+            and other.place.connector == place.connector
+            and other.plugged_ms is not None
+            and other.plugged_ms < ended_ms
+            and (other.ended_ms or ended_ms) > place.start_ms
+            for other in self._ledger.turns(site=turn.site, states=["active", "done"])
+        )
+
+    def _object(self, turn: Turn, note: str, now_ms: int) -> None:
+        household = turn.household
+        if household is None or any(one.turn == turn.id for one in self._accounts.reviews(household=household)):
+            return
+        review = Review(id=f"{MADE}{turn.id}", turn=turn.id, household=household, note=note, at_ms=now_ms)
+        self._accounts.review(review)
+        self._hand_over(review)
+
+    def _hand_over(self, review: Review) -> None:
+        words = duty_answer(review.id, self._seed) if review.id.startswith(MADE) else None
+        if words is not None:
+            self._to_answer[review.id] = review, words
+
+    def _answer(self, review: Review, text: str, now_ms: int) -> None:
+        if review in self._accounts.reviews(household=review.household, unanswered=True):
+            self._accounts.review(*answered(review, text, ON_DUTY, now_ms))
+
+
+def grievance(turn: Turn, now_ms: int) -> tuple[Grievance, int] | None:
+    """What its household may object to, and since when."""
+    ended_ms = turn.ended_ms or now_ms
+    wanted_ms = max(turn.requested_ms, turn.earliest_ms)
+    match turn.state:
+        case "failed":
+            return "failed", ended_ms
+        case "no_show":
+            return "missed", ended_ms
+        case "rejected":
+            return "refused", ended_ms
+        case "expired" if turn.snoozes < SNOOZES:
+            return "waited", ended_ms
+    if turn.state in WAITING and now_ms >= wanted_ms + LONG_WAIT_MS:
+        return "waited", wanted_ms + LONG_WAIT_MS
+    if turn.delayed_ms is not None:
+        return "delayed", turn.delayed_ms
+    if turn.moved_from is not None and turn.place is not None:
+        return "moved", turn.place.start_ms
+    return None
