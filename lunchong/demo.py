@@ -25,8 +25,9 @@ from lunchong.stopping import asked_to_stop, end_soon
 from lunchong.stores import check_store_keeps, prepare_for_any_time
 from lunchong.street import Street
 from lunchong.summary import Screen, screen
-from lunchong.tally import Tally, ended_since, read_ranges, tally
+from lunchong.tally import Tally, read_ranges, tally
 from lunchong.timing import Timing
+from lunchong.turns_tally import turns_tally
 from lunchong.web import bound_port
 from simulators.scenarios.neighbourhood import neighbourhood
 
@@ -115,9 +116,10 @@ def _end(installation: Installation, street: Street, began_ms: int) -> Tally:
         time.sleep(0.05)
     sent, acked, dropped = (read_ranges(_ranges(installation.folder.path, name)) for name in RANGES)
     assert installation.turns is not None
+    ledger = installation.turns.ledger
     return tally(
         installation.store,
-        ended_since(installation.turns.ledger, began_ms),
+        turns_tally(ledger, ledger.accounts, began_ms),
         sent=sent,
         acked=acked,
         dropped=dropped,

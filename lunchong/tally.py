@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 from msgspec import Struct
 
 from ingest.ranges import Ranges
 from ingest.store import TelemetryStore
-from scheduler.ledger import Ledger
-from scheduler.turns import Turn
+from lunchong.turns_tally import NO_TURNS, TurnsTally
 
 LONGEST_SESSION_MS = 7 * 86_400_000
 
@@ -23,7 +21,7 @@ class Tally(Struct, frozen=True, kw_only=True):
     """`sent` counts distinct (device, boot, seq); garbage injected on purpose counts in `dead` alone.
 
     `lost` = acknowledged, or sent and not reported dropped, and neither stored nor in the dead letters; `duplicates` =
-    rows beyond one for each. `turns_done` were asked for, promised, kept and ended; `alerts` are conditions that hold.
+    rows beyond one for each; `alerts` are conditions that hold. For the figures of turns see `TurnsTally`.
     """
 
     sent: int
@@ -39,11 +37,16 @@ class Tally(Struct, frozen=True, kw_only=True):
     turns_done_by_mode: dict[str, int] = {}
     no_shows: int = 0
     alerts: int = 0
+    snoozed: int = 0
+    late: int = 0
+    overstays: int = 0
+    reviews: int = 0
+    reviews_answered: int = 0
 
 
 def tally(
     store: TelemetryStore,
-    turns: Sequence[Turn],
+    turns: TurnsTally = NO_TURNS,
     *,
     sent: dict[Boot, Ranges],
     acked: dict[Boot, Ranges],
@@ -71,17 +74,16 @@ def tally(
         dead=dead,
         dropped=_count(dropped),
         sessions_done=_sessions_done(store, since_ms),
-        turns_done=sum(turn.state == "done" for turn in turns),
-        turns_done_by_mode=dict(sorted(Counter(turn.mode for turn in turns if turn.state == "done").items())),
-        no_shows=sum(turn.state == "no_show" for turn in turns),
+        turns_done=turns.turns_done,
+        turns_done_by_mode=turns.turns_done_by_mode,
+        no_shows=turns.no_shows,
         alerts=alerts,
+        snoozed=turns.snoozed,
+        late=turns.late,
+        overstays=turns.overstays,
+        reviews=turns.reviews,
+        reviews_answered=turns.reviews_answered,
     )
-
-
-def ended_since(ledger: Ledger, since_ms: int) -> list[Turn]:
-    """Turns that somebody asked for, and which were done or missed since then."""
-    ended = ledger.turns(states=["done", "no_show"])
-    return [turn for turn in ended if turn.kind == "asked" and (turn.ended_ms or 0) >= since_ms]
 
 
 def read_ranges(path: Path) -> dict[Boot, Ranges]:

@@ -36,6 +36,7 @@ def test_a_demo_that_ends_by_itself_tells_what_became_of_every_message(folder):
     assert {"resent", "dropped", "sessions_done", "turns_done", "turns_done_by_mode", "no_shows", "alerts"} <= set(
         tally
     )
+    assert {"snoozed", "late", "overstays", "reviews", "reviews_answered"} <= set(tally)
     place = load((folder / "inventory.toml").read_text())
     assert len(place.devices) == 14
 

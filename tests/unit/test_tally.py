@@ -34,7 +34,7 @@ def letter(name, received_ms, **more):
 def counted(store, *, sent, acked=(), dropped=(), since_ms=0):
     ranges = {name: {PILE: Ranges(value)} if value else {} for name, value in
               {"sent": sent, "acked": acked, "dropped": dropped}.items()}  # fmt: skip
-    return tally(store, (), **ranges, resent=5, since_ms=since_ms, alerts=2)
+    return tally(store, **ranges, resent=5, since_ms=since_ms, alerts=2)
 
 
 def test_a_run_in_which_everything_arrived_once(store):

@@ -19,8 +19,8 @@ def counted(outcome: Outcome, stage: HasStore, street: Street, resent: int = 0) 
     """Compare, and note the figures in the outcome."""
     sent, acked, dropped = (read_ranges(file) for file in (street.sent, street.acked, street.dropped))
     with stage.opened() as store:
-        found = tally(store, (), sent=sent, acked=acked, dropped=dropped, resent=resent, since_ms=0, alerts=0)
-        of_acked = tally(store, (), sent={}, acked=acked, dropped={}, resent=0, since_ms=0, alerts=0)
+        found = tally(store, sent=sent, acked=acked, dropped=dropped, resent=resent, since_ms=0, alerts=0)
+        of_acked = tally(store, sent={}, acked=acked, dropped={}, resent=0, since_ms=0, alerts=0)
     outcome.figures["acked_and_not_stored"] = of_acked.lost
     outcome.count(found.lost, found.duplicates)
     outcome.must(found.acked > 0, "nothing was acknowledged at all")

@@ -116,7 +116,7 @@ def _compared(stage: Stage, street: Street) -> tuple[int, int]:
     """What was acknowledged and is not stored, what is stored twice. What was never acknowledged may be either."""
     acked = read_ranges(street.acked)
     with stage.opened() as store:
-        found = tally(store, (), sent={}, acked=acked, dropped={}, resent=0, since_ms=0, alerts=0)
+        found = tally(store, sent={}, acked=acked, dropped={}, resent=0, since_ms=0, alerts=0)
     return found.lost, found.duplicates
 
 
