@@ -38,7 +38,7 @@ def done(**said):
 
 
 def test_where_nothing_was_asked_for_nothing_is_counted(ledger):
-    keep(ledger, walk_in(a_place()))
+    keep(ledger, walk_in(a_place(), state="done", due_ms=None, ended_ms=NINE_MS + 60 * MINUTE_MS))
     assert counted(ledger) == NO_TURNS
 
 
