@@ -31,18 +31,24 @@ class Awaited:
 
     def __init__(self) -> None:
         self._said: dict[Place, TurnsAt] = {}
-        self._seen: set[tuple[str, Place]] = set()
+        self._seen: dict[Place, set[str]] = {}
+        """Call names that were told there, and still are."""
 
     def told(self, pile: str, payload: bytes) -> list[Call]:
-        """Take what was said to a pile; the calls that are new there."""
+        """Take what was said to a pile; the calls that are new there. Who puts a place off and takes it all the same
+        when it is offered again is new again.
+        """
         try:
             said = {(pile, at.connector): at for at in _decoder.decode(payload).connectors}
             calls = [call for place, at in said.items() for call in _calls(place, at)]
         except (msgspec.MsgspecError, ValueError):
             return []
         self._said |= said
-        new = [call for call in calls if (call.name, call.place) not in self._seen]
-        self._seen |= {(call.name, call.place) for call in calls}
+        new = [call for call in calls if call.name not in self._seen.get(call.place, ())]
+        for place, at in said.items():
+            there = {one.call for one in at.next} | ({at.now.call} if at.now is not None else set())
+            told = self._seen.get(place, set()) | {call.name for call in calls if call.place == place}
+            self._seen[place] = told & there
         return new
 
     def gives_turns(self, place: Place) -> bool:
@@ -61,9 +67,11 @@ class Awaited:
         at = self._said.get(call.place)
         return at.now.turn if at is not None and at.now is not None and at.now.call == call.name else None
 
-    def is_next(self, call: Call) -> bool:
+    def begins_ms(self, call: Call) -> int | None:
+        """When it begins by what is said now, which may be later than was said first; None where it is not awaited."""
         at = self._said.get(call.place)
-        return at is not None and call.name in [one.call for one in at.next]
+        said = next((one for one in at.next if one.call == call.name), None) if at is not None else None
+        return parse_rfc3339(said.from_) if said is not None else None
 
     def is_kept(self, place: Place, now_ms: int, stay_ms: int) -> bool:
         """Whether a plug is somebody's now, or will be before who comes now means to leave."""

@@ -217,8 +217,9 @@ class Street:
         """Somebody comes to a promised plug; where it is taken all the same, it is for the scheduler to help."""
         until_ms = self._awaited.until_ms(call)
         if until_ms is None:
-            if self._awaited.is_next(call) and now_ms < call.from_ms + HOUR_MS:
-                self._later(now_ms + MINUTE_MS, partial(self._come, call, on_its_way))
+            begins_ms = self._awaited.begins_ms(call)
+            if begins_ms is not None and now_ms < begins_ms + HOUR_MS:
+                self._later(max(now_ms + MINUTE_MS, begins_ms), partial(self._come, call, on_its_way))
             return
         stay_ms = until_ms + on_its_way.longer_ms - now_ms
         if stay_ms > MINUTE_MS and self._is_free(call.place, for_turn=self._awaited.turn(call)):
