@@ -12,7 +12,7 @@ from scheduler.ground import sites_of
 from scheduler.ledger import Household
 from scheduler.meanwhile import is_asked
 from scheduler.turns import LIVE, NotNow, Turn
-from simulators.residents import CAR_W, Resident
+from simulators.residents import CAR_W, Resident, way
 
 A_CONNECTOR = 1
 """So many of them ask, for each connector of a site."""
@@ -22,7 +22,7 @@ class Residents:
     """`step` them now and then. Their households stay the same over restarts of one seed."""
 
     def __init__(self, desk: Desk, accounts: Accounts, inventory: Inventory, seed: int, now_ms: int) -> None:
-        self._desk = desk
+        self._desk, self._seed = desk, seed
         self._people: dict[str, tuple[str, Resident]] = {}
         self._answers: dict[tuple[str, int], tuple[str | None, int]] = {}
         for site in sites_of(inventory).values():
@@ -45,10 +45,25 @@ class Residents:
         for key, turn in offered.items():
             self._answer(key, turn, now_ms)
         for turn in live:
-            if turn.state == "reserved" and is_asked(turn, now_ms):
-                with suppress(NotNow):  # asked whose the car at their plug is, they say that it is theirs
-                    self._desk.check_in(turn.id, now_ms, by=turn.household or "")
+            if turn.state == "reserved":
+                self._at_the_plug(turn, now_ms)
         self._objections.step(live, now_ms)
+
+    def _at_the_plug(self, turn: Turn, now_ms: int) -> None:
+        """Some say that they are there when they come, some when they are asked whose the car at their plug is."""
+        assert turn.household is not None
+        says = self._people[turn.household][1].says
+        is_there = says == "unasked" and turn.checked_in_ms is None and self._has_come(turn, now_ms)
+        if is_there or (says != "never" and is_asked(turn, now_ms)):
+            with suppress(NotNow):
+                self._desk.check_in(turn.id, now_ms, by=turn.household)
+
+    def _has_come(self, turn: Turn, now_ms: int) -> bool:
+        """Whether its car is there by now: the street draws the same way from the same seed."""
+        assert turn.place is not None
+        on_its_way = way(f"{turn.call}/{turn.place.start_ms}", self._seed)
+        from_ms = max(turn.place.start_ms, turn.soon_ms or 0)
+        return on_its_way is not None and now_ms >= from_ms + on_its_way.after_ms
 
     def _ask(self, household: str, site: str, resident: Resident, now_ms: int) -> None:
         ask = resident.ask(now_ms)

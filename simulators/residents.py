@@ -23,6 +23,10 @@ NEVER_COMES = 0.04
 OVERSTAYS = 0.1
 """Assumed: so many leave late, by up to `LATE_MIN`."""
 LATE_MIN = 40
+CHECKS_IN = 0.4
+"""Assumed: so many say that they are there without being asked: they scan the pile's QR code as they come."""
+NEVER_SAYS = 0.03
+"""Assumed: so many do not answer when they are asked whose the car at their plug is; all others do."""
 FLEXIBLE = 0.3
 ASKS_INSTEAD = 0.85
 """Assumed: where turns are given, so many of those who would have come without one ask for a turn."""
@@ -56,6 +60,10 @@ ANSWERS = (
 )
 
 
+Says = Literal["unasked", "asked", "never"]
+"""When a household says that it is there."""
+
+
 class Ask(NamedTuple):
     """What is asked for, and from when to when the car can stand there."""
 
@@ -72,6 +80,8 @@ class Resident:
         self._rng = Random(str(seed))
         self.asks_ms = begin_ms + self._rng.randrange(FIRST_WITHIN_MS)
         """When it asks next."""
+        drawn = Random(f"{seed}/says").random()
+        self.says: Says = "never" if drawn < NEVER_SAYS else "unasked" if drawn < NEVER_SAYS + CHECKS_IN else "asked"
 
     def ask(self, now_ms: int) -> Ask:
         energy_kwh = min(MOST_KWH, max(3.0, self._rng.lognormvariate(log(MEDIAN_KWH), SIGMA)))

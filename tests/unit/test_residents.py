@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import get_args
 
 import pytest
@@ -10,10 +11,13 @@ from simulators.habits import MINUTE_MS
 from simulators.residents import (
     ANSWERED,
     ANSWERED_AFTER_MIN,
+    CHECKS_IN,
+    NEVER_SAYS,
     NOTES,
     OBJECTS,
     OBJECTS_AFTER_MIN,
     Grievance,
+    Resident,
     duty_answer,
     objection,
 )
@@ -41,3 +45,10 @@ def test_the_person_on_duty_leaves_some_objections_and_takes_time_for_the_others
 def test_of_one_seed_the_same_households_object_to_the_same_turns():
     first, again, other = ([objection("failed", f"t{turn}", seed) for turn in range(100)] for seed in (1, 1, 2))
     assert first == again != other
+
+
+def test_some_check_in_unasked_a_few_never_answer_and_the_others_say_so_when_asked():
+    says = Counter(Resident(f"1/h{no}", 0).says for no in range(MANY))
+    assert says["unasked"] / MANY == pytest.approx(CHECKS_IN, abs=0.04)
+    assert 0 < says["never"] / MANY < 2 * NEVER_SAYS
+    assert says.total() == MANY
