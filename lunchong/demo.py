@@ -95,7 +95,7 @@ def _show(
         if (code := street.ended()) is not None:
             raise _why_it_ended(code, installation.folder.path / STREET_LOG)
         residents.step(installation.clock.service_ms())
-        look.show(installation, street.figures, left_s)
+        look.show(installation, street.figures, residents.doing, left_s)
     return False
 
 

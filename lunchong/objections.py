@@ -30,8 +30,12 @@ class Objections:
         for turn in ledger.turns(states=ENDED):
             if turn.household in households and (turn.ended_ms or 0) >= now_ms - LOOKS_BACK_MS:
                 self.weigh(turn, now_ms)
-        for review in accounts.reviews(unanswered=True):
-            self._hand_over(review)
+        unanswered = accounts.reviews(unanswered=True)
+        self.unanswered = len(unanswered)
+        """Whoever made them."""
+        for review in unanswered:
+            if review.id.startswith(MADE):
+                self._hand_over(review)
 
     def step(self, live: Iterable[Turn], now_ms: int) -> None:
         """Everything that is said now; `live` are the live turns of the households."""
@@ -51,6 +55,7 @@ class Objections:
             if review.at_ms + words.after_ms <= now_ms:
                 del self._to_answer[review.id]
                 self._answer(review, words.text, now_ms)
+        self.unanswered = len(self._accounts.reviews(unanswered=True))
 
     def weigh(self, turn: Turn, now_ms: int) -> None:
         """Whether its household will object, and when."""
@@ -88,8 +93,7 @@ class Objections:
         self._hand_over(review)
 
     def _hand_over(self, review: Review) -> None:
-        words = duty_answer(review.id, self._seed) if review.id.startswith(MADE) else None
-        if words is not None:
+        if (words := duty_answer(review.id, self._seed)) is not None:
             self._to_answer[review.id] = review, words
 
     def _answer(self, review: Review, text: str, now_ms: int) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from contextlib import suppress
+from typing import NamedTuple
 
 from ingest.assets import Inventory
 from lunchong.objections import Objections
@@ -11,11 +13,20 @@ from scheduler.desk import Desk, UnknownSite, Wish
 from scheduler.ground import sites_of
 from scheduler.ledger import Household
 from scheduler.meanwhile import is_asked
-from scheduler.turns import LIVE, NotNow, Turn
+from scheduler.turns import LIVE, WAITING, NotNow, Turn
 from simulators.residents import CAR_W, Resident, way
 
 A_CONNECTOR = 1
 """So many of them ask, for each connector of a site."""
+
+
+class Doing(NamedTuple):
+    """How many of them wait for a place, are promised one, and are at the plug; objections that nobody answered."""
+
+    waiting: int = 0
+    promised: int = 0
+    at_plug: int = 0
+    objections: int = 0
 
 
 class Residents:
@@ -32,6 +43,7 @@ class Residents:
                 compound = compounds[number % len(compounds)]
                 desk.ledger.register(Household(id=household, compound=compound, dwelling=household))
                 self._people[household] = (site.id, Resident(f"{seed}/{household}", now_ms))
+        self.doing = Doing()
         self._objections = Objections(desk.ledger, accounts, self._people, seed, now_ms)
 
     def step(self, now_ms: int) -> None:
@@ -48,6 +60,9 @@ class Residents:
             if turn.state == "reserved":
                 self._at_the_plug(turn, now_ms)
         self._objections.step(live, now_ms)
+        states = Counter(turn.state for turn in live)
+        waiting = sum(states[state] for state in WAITING) + states["offered"]
+        self.doing = Doing(waiting, states["reserved"], states["active"], self._objections.unanswered)
 
     def _at_the_plug(self, turn: Turn, now_ms: int) -> None:
         """Some say that they are there when they come, some when they are asked whose the car at their plug is."""

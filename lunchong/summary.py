@@ -17,6 +17,7 @@ from rich.text import Text
 
 from api.board import Now
 from ingest.clock import from_ms
+from lunchong.residents import Doing
 from lunchong.serve import Installation
 from lunchong.street import Figures
 
@@ -25,7 +26,7 @@ CONDITIONS = ("available", "in_use", "finishing", "reserved", "blocked", "out_of
 
 
 class Screen(Protocol):
-    def show(self, installation: Installation, street: Figures, left_s: float | None) -> None: ...
+    def show(self, installation: Installation, street: Figures, people: Doing, left_s: float | None) -> None: ...
 
 
 @contextmanager
@@ -65,7 +66,7 @@ def _clock(installation: Installation) -> datetime:
 
 
 class _Nothing:
-    def show(self, installation: Installation, street: Figures, left_s: float | None) -> None:
+    def show(self, installation: Installation, street: Figures, people: Doing, left_s: float | None) -> None:
         """A program waits for the last line alone."""
 
 
@@ -73,7 +74,7 @@ class _Lines:
     def __init__(self) -> None:
         self._counts, self._due_s = _Counts(), 0.0
 
-    def show(self, installation: Installation, street: Figures, left_s: float | None) -> None:
+    def show(self, installation: Installation, street: Figures, people: Doing, left_s: float | None) -> None:
         counts = self._counts.take(installation, street)
         if time.monotonic() < self._due_s:
             return
@@ -83,7 +84,7 @@ class _Lines:
         print(
             f"{_clock(installation):%Y-%m-%d %H:%M}  {installation.http_url}  "
             f"{counts['available']} of {counts['total']} connectors free, {counts['in_use']} in use, "
-            f"{counts['unknown']} unknown; {safe}{left}",
+            f"{counts['unknown']} unknown; {people.promised} turns promised, {people.at_plug} at plugs; {safe}{left}",
             flush=True,
         )
 
@@ -92,7 +93,7 @@ class _Table:
     def __init__(self, live: Live) -> None:
         self._live, self._counts = live, _Counts()
 
-    def show(self, installation: Installation, street: Figures, left_s: float | None) -> None:
+    def show(self, installation: Installation, street: Figures, people: Doing, left_s: float | None) -> None:
         counts = self._counts.take(installation, street)
         table = Table.grid(padding=(0, 3))
         for name in CONDITIONS:
@@ -107,7 +108,11 @@ class _Table:
             f"{counts['total']} connectors at {len(installation.inventory.sites)} sites, {street.connected} devices; "
             f"{street.acked:,} of {street.sent:,} messages safe, {self._counts.rate:,.0f}/s; {left}"
         )
+        turns = (
+            f"{people.waiting} turns wait, {people.promised} are promised, {people.at_plug} at plugs; "
+            f"{people.objections} objections unanswered"
+        )
         lines = [
             Text(f"{who}: {held.code}, {held.evidence}", style="yellow") for who, held in installation.conditions()
         ]
-        self._live.update(Group(head, Text(), table, Text(), Text(foot), *lines[:6]))
+        self._live.update(Group(head, Text(), table, Text(), Text(turns), Text(foot), *lines[:6]))

@@ -7,7 +7,7 @@ from math import ceil
 
 import pytest
 
-from lunchong.residents import Residents
+from lunchong.residents import Doing, Residents
 from simulators.residents import Resident, way
 from tests.ledgers import opened
 from tests.rounds import SITE, Neighbourhood
@@ -65,8 +65,10 @@ def ledger(tmp_path):
 def test_some_check_in_when_they_come_and_the_turn_begins(ledger):
     demo = Demo(ledger, "unasked")
     demo.its_car_comes()
-    demo.live(1)
+    assert demo.residents.doing == Doing(promised=1)
+    demo.live(2)
     assert (demo.now.state, demo.now.asked_ms) == ("active", None)
+    assert demo.residents.doing == Doing(at_plug=1), "as the demo's screen says"
 
 
 def test_who_checks_in_only_when_asked_is_asked_first(ledger):

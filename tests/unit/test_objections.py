@@ -79,6 +79,7 @@ def test_a_turn_that_failed_is_objected_to_once_and_the_answer_comes_as_a_notice
     live(objections, street, 130)
     [review] = street.ledger.accounts.reviews()
     assert (review.turn, review.household) == (turn, "h1")
+    assert objections.unanswered == (review.answer is None)
     live(objections, street, 480)
     [review] = street.ledger.accounts.reviews()
     assert review.at_ms < review.answered_ms
@@ -117,8 +118,10 @@ def test_what_somebody_asked_for_by_hand_is_left_for_somebody_to_answer(street):
     turn = failed(street)
     by_hand = Review(id="one", turn=turn, household="h1", note="why?", at_ms=street.now_ms)
     street.ledger.accounts.review(by_hand)
-    live(objecting(street, seed_of(turn)), street, 600)
+    objections = objecting(street, seed_of(turn))
+    live(objections, street, 600)
     assert street.ledger.accounts.reviews() == [by_hand]
+    assert objections.unanswered == 1
 
 
 def test_who_misses_a_turn_objects_only_where_another_s_car_was_at_the_plug(street):
