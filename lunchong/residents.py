@@ -44,7 +44,7 @@ class Residents:
                 desk.ledger.register(Household(id=household, compound=compound, dwelling=household))
                 self._people[household] = (site.id, Resident(f"{seed}/{household}", now_ms))
         self.doing = Doing()
-        self._objections = Objections(desk.ledger, accounts, self._people, seed, now_ms)
+        self._objections = Objections(desk, accounts, self._people, seed, now_ms)
 
     def step(self, now_ms: int) -> None:
         """Everything that they do now."""

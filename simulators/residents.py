@@ -38,8 +38,8 @@ OBJECTS: dict[Grievance, float] = {
     "failed": 0.5, "missed": 0.7, "moved": 0.05, "delayed": 0.15, "waited": 0.2, "refused": 0.1,
 }  # fmt: skip
 """Assumed: so many of those to whom it happens."""
-LONG_WAIT_MS = 4 * HOUR_MS
-"""Assumed: longer than that after it wanted to begin is very long."""
+LONG_WAIT_MIN = 240
+"""Assumed: longer than that after it wanted to begin, the night aside, is very long."""
 OBJECTS_AFTER_MIN = (2, 15, 120)
 """Assumed, as all three that follow: least, most usual, most."""
 ANSWERED = 0.8

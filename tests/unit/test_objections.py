@@ -9,9 +9,10 @@ from lunchong.objections import MADE, Objections, grievance
 from scheduler.accounts import Review
 from scheduler.explain import said_in
 from scheduler.ledger import Change
+from scheduler.quiet import QuietHours
 from scheduler.turns import LIVE
-from simulators.residents import LONG_WAIT_MS, duty_answer, objection
-from tests.ledgers import a_place, a_turn, opened, walk_in
+from simulators.residents import LONG_WAIT_MIN, duty_answer, objection
+from tests.ledgers import NO_QUIET, a_place, a_turn, opened, walk_in
 from tests.rounds import Neighbourhood
 from tests.stores import NINE_MS
 
@@ -39,7 +40,7 @@ def seed_of(turn, why="failed", answers=True):
 
 
 def objecting(street, seed):
-    return Objections(street.ledger, street.ledger.accounts, HOUSEHOLDS, seed, street.now_ms)
+    return Objections(street.desk, street.ledger.accounts, HOUSEHOLDS, seed, street.now_ms)
 
 
 def live(objections, street, minutes):
@@ -152,7 +153,7 @@ def test_who_finds_another_s_car_at_the_plug_and_is_counted_as_missing_objects(s
         ({"state": "rejected", "ended_ms": NINE_MS}, "refused"),
         ({"state": "expired", "ended_ms": NINE_MS}, "waited"),
         ({"state": "expired", "ended_ms": NINE_MS, "snoozes": 3}, None),
-        ({"state": "queued", "earliest_ms": NINE_MS - LONG_WAIT_MS}, None),
+        ({"state": "queued", "earliest_ms": NINE_MS - 2 * HOUR_MS}, None),
         ({"state": "reserved", "place": a_place(), "delayed_ms": NINE_MS}, "delayed"),
         ({"state": "active", "place": a_place(), "moved_from": "jn-01/pile-01/2"}, "moved"),
         ({"state": "done", "place": a_place(), "ended_ms": NINE_MS}, None),
@@ -160,11 +161,36 @@ def test_who_finds_another_s_car_at_the_plug_and_is_counted_as_missing_objects(s
     ],
 )
 def test_there_is_a_reason_to_object_or_nobody_does(said, why):
-    found = grievance(a_turn(**said), NINE_MS)
+    found = grievance(a_turn(**said), NO_QUIET, NINE_MS)
     assert (found and found[0]) == why
 
 
 def test_who_waits_very_long_after_it_wanted_to_begin_may_object():
     turn = a_turn(state="queued", requested_ms=NINE_MS - HOUR_MS, earliest_ms=NINE_MS)
-    assert grievance(turn, NINE_MS + LONG_WAIT_MS - 1) is None
-    assert grievance(replace(turn, snoozes=1), NINE_MS + LONG_WAIT_MS) == ("waited", NINE_MS + LONG_WAIT_MS)
+    long_ms = NINE_MS + LONG_WAIT_MIN * 60_000
+    assert grievance(turn, NO_QUIET, long_ms - 1) is None
+    assert grievance(replace(turn, snoozes=1), NO_QUIET, long_ms) == ("waited", long_ms)
+    assert grievance(turn, QuietHours(0, 1_439), long_ms) is None, "most of that was a night"
+
+
+def test_who_was_given_a_place_after_all_does_not_object_to_having_waited(street):
+    turn = street.ledger.commit([Change(before=None, after=a_turn(household="h1"))], street.now_ms)[0]
+    objections = objecting(street, seed_of(turn.id, "waited"))
+    live(objections, street, LONG_WAIT_MIN + 10)
+    street.desk.cancel(turn, street.now_ms)
+    live(objections, street, 130)
+    assert street.ledger.accounts.reviews() == []
+
+
+def test_in_the_night_nobody_objects(street):
+    turn = failed(street)
+    local_min = round(street.now_ms / 60_000 + 480) % 1_440
+    rules = replace(street.rules, quiet=QuietHours(local_min, (local_min + 600) % 1_440))
+    street.ledger.adopt(rules, after=1, by="them", now_ms=street.now_ms)
+    kept = replace(street.turn(turn), rules=2)
+    street.ledger.commit([Change(before=street.turn(turn), after=kept)], street.now_ms)
+    objections = objecting(street, seed_of(turn))
+    live(objections, street, 600)
+    assert street.ledger.accounts.reviews() == []
+    live(objections, street, 130)
+    assert [one.turn for one in street.ledger.accounts.reviews()] == [turn]
