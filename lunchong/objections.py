@@ -138,7 +138,10 @@ def grievance(turn: Turn, night: QuietHours, now_ms: int) -> tuple[Grievance, in
         case "expired" if turn.snoozes < SNOOZES:
             return "waited", ended_ms
     if turn.state in WAITING:
-        long_ms = night.after(max(turn.requested_ms, turn.earliest_ms), LONG_WAIT_MIN)
+        wanted_ms = max(turn.requested_ms, turn.earliest_ms)
+        if now_ms < wanted_ms + LONG_WAIT_MIN * 60_000:  # a night only adds to that, and is dear to reckon
+            return None
+        long_ms = night.after(wanted_ms, LONG_WAIT_MIN)
         return ("waited", long_ms) if now_ms >= long_ms else None
     if turn.delayed_ms is not None:
         return "delayed", turn.delayed_ms
