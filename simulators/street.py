@@ -50,6 +50,8 @@ class Street:
         self._wakes: dict[str, int] = {}
         self._said: list[tuple[str, Report]] = []
         self._awaited = Awaited()
+        self._came: set[tuple[str | None, Place]] = set()
+        """Turns for which a car came, and where."""
         self.piles: dict[str, Pile] = {}
         self.stations: dict[str, Station] = {}
         begin_ms = start_ms - WARM_UP_MS
@@ -214,7 +216,9 @@ class Street:
             self._later(now_ms + self._rng.randint(15, 45) * MINUTE_MS, partial(self._arrive, visit, places, tries + 1))
 
     def _come(self, call: Call, on_its_way: Way, now_ms: int) -> None:
-        """Somebody comes to a promised plug; where it is taken all the same, it is for the scheduler to help."""
+        """Somebody comes to a promised plug; where it is taken all the same, it is for the scheduler to help, and until
+        then they look again.
+        """
         until_ms = self._awaited.until_ms(call)
         if until_ms is None:
             begins_ms = self._awaited.begins_ms(call)
@@ -222,7 +226,13 @@ class Street:
                 self._later(max(now_ms + MINUTE_MS, begins_ms), partial(self._come, call, on_its_way))
             return
         stay_ms = until_ms + on_its_way.longer_ms - now_ms
-        if stay_ms > MINUTE_MS and self._is_free(call.place, for_turn=self._awaited.turn(call)):
+        turn = self._awaited.turn(call)
+        if stay_ms <= MINUTE_MS or (turn, call.place) in self._came:
+            return
+        if not self._is_free(call.place, for_turn=turn):
+            self._later(now_ms + 2 * MINUTE_MS, partial(self._come, call, on_its_way))
+        else:
+            self._came.add((turn, call.place))
             guest = Household(f"{self._seed}/{call.name}/{call.from_ms}")
             self._park(Visit(now_ms, stay_ms, guest.car(), False), call.place, now_ms)
 

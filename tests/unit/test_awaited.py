@@ -105,6 +105,38 @@ def test_who_is_delayed_by_more_than_an_hour_comes_when_the_turn_begins(told):
     assert told.is_there
 
 
+def test_who_finds_the_bay_taken_looks_again_until_it_is_free(told):
+    from_ms = told.now_ms + 5 * MINUTE_MS
+    call = told.call(from_ms)
+    pile = told.street.piles[PILE]
+    pile.bay(1, True, told.now_ms)
+    told.tell((call, from_ms))
+    told.later(5)
+    told.tell(now=call)
+    told.later(20)
+    assert not told.is_there
+    pile.bay(1, False, told.now_ms)
+    told.later(5)
+    assert told.is_there
+
+
+def test_one_car_comes_for_a_turn_however_often_it_was_called(told):
+    from_ms = told.now_ms + 5 * MINUTE_MS
+    call = told.call(from_ms)
+    told.tell((call, from_ms))
+    told.tell()
+    told.tell((call, from_ms))
+    told.later(5)
+    told.tell(now=call)
+    told.later(15)
+    assert told.is_there
+    pile = told.street.piles[PILE]
+    pile.unplug(1, told.now_ms)
+    pile.bay(1, False, told.now_ms)
+    told.later(15)
+    assert not told.is_there
+
+
 def test_nobody_comes_to_a_place_that_was_given_up(told):
     from_ms = told.now_ms + 20 * MINUTE_MS
     call = told.call(from_ms)
