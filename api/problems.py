@@ -161,6 +161,12 @@ class TooManyWatches(Problem):
     slug, title, status = "too-many-watches", "Too many watches", 409
 
 
+class TooManyReviews(Problem):
+    """A few objections to one turn wait for an answer already. A person reads them: wait for what they answer."""
+
+    slug, title, status = "too-many-reviews", "Too many objections", 409
+
+
 class Unauthorized(Problem):
     """Nobody is known by what was sent. Send `Authorization: Bearer` with a token of POST /api/v1/login; programs of
     the operator send the one of the file admin-token in the data folder.

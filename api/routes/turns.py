@@ -20,6 +20,7 @@ from api.problems import (
     NotNow,
     NotReady,
     RefusedByRule,
+    TooManyReviews,
     Unauthorized,
     UnknownHousehold,
     UnknownReview,
@@ -57,6 +58,8 @@ log = logging.getLogger("lunchong.turns")
 T = TypeVar("T")
 
 MOST = 1_000
+MOST_UNANSWERED = 3
+"""Objections to one turn that wait for an answer."""
 Name = Annotated[str, Path(pattern=ID)]
 Key = Annotated[
     str | None,
@@ -183,14 +186,22 @@ def finish(ctx: Ctx, given: Given, who: Asker, turn: Name) -> TurnAnswer:
     return _stepped(given, who, turn, lambda of: given.desk.finish(of, ctx.service_ms(), by=who.name))
 
 
-@router.post("/turns/{turn}/review", status_code=201, responses=responses(*NEEDS, UnknownTurn, Invalid))
+@router.post("/turns/{turn}/review", status_code=201, responses=responses(*NEEDS, UnknownTurn, TooManyReviews, Invalid))
 def review(ctx: Ctx, given: Given, who: Asker, turn: Name, wish: ReviewWish) -> ReviewAnswer:
     """What is wrong about what became of a turn; a person answers."""
     found = mine(given, who, turn)
     if found.household is None:
         raise UnknownTurn(f"Turn {turn} is nobody's.")
-    kept = Review(id=token_hex(8), turn=turn, household=found.household, note=wish.note, at_ms=ctx.service_ms())
-    asked_of_ledger(lambda: given.accounts.review(kept))
+    household = found.household
+    kept = Review(id=token_hex(8), turn=turn, household=household, note=wish.note, at_ms=ctx.service_ms())
+
+    def keep() -> None:
+        waiting = given.accounts.reviews(household=household, unanswered=True)
+        if sum(one.turn == turn for one in waiting) >= MOST_UNANSWERED:
+            raise TooManyReviews(f"{MOST_UNANSWERED} objections to turn {turn} wait for an answer.")
+        given.accounts.review(kept)
+
+    asked_of_ledger(keep)
     return reviewed(kept)
 
 

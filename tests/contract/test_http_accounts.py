@@ -319,6 +319,18 @@ def test_a_calendar_has_the_turn_with_an_alarm(door):
     assert int(str(gone["sequence"])) > int(str(event["sequence"]))
 
 
+def test_nobody_buries_who_is_on_duty_in_objections_to_one_turn(door):
+    turn = door.asks().json()["id"]
+
+    def object_to():
+        return door.says("wang", "POST", f"/turns/{turn}/review", json={"note": "I was there"})
+
+    assert [object_to().status_code for _ in range(4)] == [201, 201, 201, 409]
+    waits = door.says("li", "GET", "/reviews?unanswered=true").json()["items"][0]
+    door.says("li", "POST", f"/reviews/{waits['id']}/answer", json={"answer": "so you were"})
+    assert object_to().status_code == 201
+
+
 def test_what_became_of_a_turn_is_reviewed_by_a_person(door):
     turn = door.asks().json()["id"]
     asked = door.says("wang", "POST", f"/turns/{turn}/review", json={"note": "I was there"})
