@@ -46,6 +46,7 @@ class Neighbourhood:
         self.now_ms, self.mono_s, self.believed = NINE_MS, 0.0, True
         self.said: dict[str, DeviceState] = {}
         self.tokens: dict[str, str] = {}
+        self.names = Names()
         self.ledger = ledger or MemoryLedger(lambda: 0)
         self.rules = RuleSet(site=SITE, compounds=(*compounds,), quiet=NO_QUIET)
         self.ledger.adopt(self.rules, after=0, by="init", now_ms=self.now_ms)
@@ -60,7 +61,7 @@ class Neighbourhood:
         """Another process leads from now on, and knows what the ledger knows."""
         heard = Heard(self.said.get, lambda: self.believed, lambda: 1.0, self.tokens.get)
         self.ground = Ground(lambda: self.inventory, heard)
-        self.desk = Desk(self.ledger, self.ground, Names(), is_workday)
+        self.desk = Desk(self.ledger, self.ground, self.names, is_workday)
         self.arrivals = Arrivals(self.desk, self.ground)
         self.planning = Planning(self.desk, self.ground, greedy, is_workday)
         self.post = Post(self.desk)

@@ -1,0 +1,270 @@
+"""Whatever happens in a neighbourhood, in whatever order: nobody is forgotten, told twice, or blamed for another's car.
+
+A stateful test drives everything of a scheduler that leads, beside a witness of each step that the ledger keeps.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+from msgspec.structs import replace
+
+from ingest.assets import Window
+from scheduler.quiet import QuietHours
+from scheduler.rules import Quota
+from scheduler.turns import HOLDING, LIVE, NotNow, Turn
+from tests.ledgers import NO_QUIET
+from tests.rounds import SITE
+from tests.streets import LIMIT_W, MINUTE_MS, PLUGS, Car, Street
+from tests.witness import QUARTER_MS, Witness
+
+HOUR_MS = 3_600_000
+
+
+class Lives(RuleBasedStateMachine):
+    @initialize(is_handed_on=st.booleans())
+    def begin(self, is_handed_on):
+        self.street = Street(is_handed_on)
+        self.witness = Witness(self.street)
+        self.version = 1
+
+    # --- what is drawn -----------------------------------------------------------------------------------------------
+
+    def any_of(self, data: st.DataObject, *states: str) -> Turn | None:
+        found = self.street.ledger.turns(states=states)
+        return data.draw(st.sampled_from(found)) if found else None
+
+    def is_empty(self, plug: str) -> bool:
+        return plug not in self.street.cars and plug not in self.street.broken
+
+    # --- residents ---------------------------------------------------------------------------------------------------
+
+    @rule(
+        household=st.integers(1, 6), car=st.integers(1, 2), kwh=st.sampled_from([1.75, 7.0, 14.0]),
+        hours=st.sampled_from([1, 2, 4, 9]), in_min=st.sampled_from([0, 0, 20, 90, 1_560]), flexible=st.booleans(),
+    )  # fmt: skip
+    def ask(self, household, car, kwh, hours, in_min, flexible):
+        earliest_ms = self.street.now_ms + in_min * MINUTE_MS
+        self.street.asks(
+            f"h{household}", kwh, vehicle=f"car {household}/{car}", flexible=flexible, earliest_ms=earliest_ms,
+            depart_by_ms=earliest_ms + hours * HOUR_MS,
+        )  # fmt: skip
+
+    @rule(
+        household=st.integers(1, 6), kwh=st.sampled_from([1.75, 7.0]), hours=st.sampled_from([1, 2, 9]),
+        comes_after=st.sampled_from([None, None, 0, 8, 14]), types=st.booleans(),
+    )  # fmt: skip
+    def be_promised(self, household, kwh, hours, comes_after, types):
+        """From the wish to the promise at one go where there is a place soon, or to the plug: more is there to break."""
+        street = self.street
+        turn = street.asks(f"h{household}", kwh, hours, vehicle=f"car {household}/1")
+        street.pass_by(1)
+        if street.turn(turn).state != "offered":
+            return
+        street.desk.accept(turn, street.now_ms)
+        if comes_after is not None:
+            left = (street.turn(turn).place.start_ms - street.now_ms) // MINUTE_MS + comes_after
+            street.pass_by(max(1, left))
+            self.drives_up(street.turn(turn), types=types, is_metered=True)
+
+    @rule(data=st.data(), does=st.sampled_from(["accept", "accept", "accept", "snooze", "cancel"]))
+    def answer(self, data, does):
+        if turn := self.any_of(data, "offered"):
+            getattr(self.street.desk, does)(turn.id, self.street.now_ms)
+
+    @rule(data=st.data())
+    def cancel(self, data):
+        if turn := self.any_of(data, "requested", "queued", "reserved"):
+            self.street.desk.cancel(turn.id, self.street.now_ms)
+
+    @rule(data=st.data())
+    def check_in(self, data):
+        if turn := self.any_of(data, "offered", "reserved"):
+            if self.witness.runs(turn, turn.place.connector):
+                self.street.desk.check_in(turn.id, self.street.now_ms)
+            else:
+                with pytest.raises(NotNow):
+                    self.street.desk.check_in(turn.id, self.street.now_ms)
+
+    @rule(data=st.data())
+    def finish(self, data):
+        turn = self.any_of(data, "active")
+        if turn is not None and turn.household:
+            self.street.desk.finish(turn.id, self.street.now_ms)
+
+    # --- cars --------------------------------------------------------------------------------------------------------
+
+    def awaited(self) -> list[Turn]:
+        """Who was promised or offered a place that is free, in its time or somewhat before."""
+        return [
+            turn
+            for turn in self.street.ledger.turns(states=["offered", "reserved"])
+            if self.is_empty(turn.place.connector)
+            and turn.place.start_ms - 2 * QUARTER_MS <= self.street.now_ms < turn.place.end_ms
+        ]
+
+    def drives_up(self, turn: Turn, *, types: bool, is_metered: bool) -> None:
+        if turn in self.awaited():
+            car = Car(turn.id, turn.code if types else None, self.street.now_ms, is_metered=is_metered)
+            self.street.comes_to(turn.place.connector, car)
+
+    @precondition(lambda self: self.awaited())
+    @rule(data=st.data(), types=st.booleans(), is_metered=st.booleans())
+    def come(self, data, types, is_metered):
+        self.drives_up(data.draw(st.sampled_from(self.awaited())), types=types, is_metered=is_metered)
+
+    @rule(plug=st.sampled_from(PLUGS), typed=st.sampled_from([None, "another"]), is_metered=st.booleans())
+    def a_stranger_comes(self, plug, typed, is_metered):
+        if self.is_empty(plug):
+            self.street.comes_to(plug, Car(None, typed, self.street.now_ms, is_metered=is_metered))
+
+    @precondition(lambda self: self.street.cars)
+    @rule(
+        data=st.data(), kwh=st.sampled_from([0.5, 7.0, 14.0]),
+        state=st.sampled_from(["charging", "charging", "suspended by evse", "suspended by ev", "finishing"]),
+    )  # fmt: skip
+    def charge(self, data, kwh, state):
+        car = self.street.cars[data.draw(st.sampled_from(sorted(self.street.cars)))]
+        car.state, car.kwh, car.is_metered = state, car.kwh + kwh, True
+
+    @precondition(lambda self: self.street.cars)
+    @rule(data=st.data(), is_followed=st.sampled_from([False, False, True]))
+    def leave(self, data, is_followed):
+        """Where another follows before anybody looks, no plug was ever seen free."""
+        plug = data.draw(st.sampled_from(sorted(self.street.cars)))
+        self.street.leaves(plug)
+        if is_followed and self.is_empty(plug):
+            self.street.comes_to(plug, Car(None, None, self.street.now_ms))
+
+    # --- piles, and who leads ----------------------------------------------------------------------------------------
+
+    @rule(plug=st.sampled_from(PLUGS), what=st.sampled_from(["broken", "silent", "bays"]))
+    def trouble(self, plug, what):
+        """It begins, or it is over."""
+        if what != "bays" or self.is_empty(plug):
+            vars(self.street)[what] ^= {plug}
+
+    @rule()
+    def all_is_well(self):
+        self.street.broken.clear()
+        self.street.silent.clear()
+        self.street.bays.clear()
+        self.street.believed = True
+
+    @rule(minutes=st.sampled_from([1, 5, 14, 30]), are_silent=st.booleans())
+    def nothing_is_believed(self, minutes, are_silent):
+        """For a while, in which the piles may not be heard either."""
+        was, self.street.believed = set(self.street.silent), False
+        self.street.silent |= set(PLUGS) if are_silent else set()
+        self.street.pass_by(minutes)
+        self.street.silent, self.street.believed = was, True
+
+    @rule(plug=st.sampled_from(PLUGS), is_over=st.booleans(), is_reset=st.booleans())
+    def smoke(self, plug, is_over, is_reset):
+        self.street.burning.add(plug)
+        self.street.pass_by(1)
+        if is_over:
+            self.street.burning.clear()
+        if is_reset:
+            self.street.ledger.reset(SITE)
+
+    @precondition(lambda self: self.street.ledger.cuts())
+    @rule()
+    def reset(self):
+        self.street.burning.clear()
+        self.street.ledger.reset(SITE)
+
+    @rule()
+    def another_takes_over(self):
+        self.street.lead()
+
+    @rule(fate=st.sampled_from(["away", "unsure", "ended before", "ended after"]))
+    def what_is_handed_on_gets_lost(self, fate):
+        self.street.fates.append(fate)
+
+    # --- time, and committees ----------------------------------------------------------------------------------------
+
+    @rule(minutes=st.sampled_from([1, 2, 3, 5, 5, 10, 11, 15, 16, 30, 45, 60, 240, 1_500]))
+    def time_passes(self, minutes):
+        self.street.pass_by(minutes)
+
+    @rule(data=st.data(), minutes=st.sampled_from([-20, -12, -3, 0, 5]))
+    def until_a_place_begins(self, data, minutes):
+        if turn := self.any_of(data, "offered", "reserved"):
+            left = (turn.place.start_ms - self.street.now_ms) // MINUTE_MS + minutes
+            if left > 0:
+                self.street.pass_by(left)
+
+    @precondition(lambda self: self.version < 4)
+    @rule(
+        guests=st.integers(0, 1), longest=st.sampled_from([60, 720]), quota=st.integers(1, 2),
+        closes=st.sampled_from([None, 20, 24]),
+        quiet=st.sampled_from([NO_QUIET, QuietHours(22 * 60, 7 * 60), QuietHours(18 * 60, 19 * 60)]),
+    )  # fmt: skip
+    def rules_change(self, guests, longest, quota, closes, quiet):
+        opening = () if closes is None else (Window("all", 0, closes * 60),)
+        changed = replace(
+            self.street.rules, longest_turn_min=longest, guests=guests, opening=opening, quiet=quiet,
+            quotas=(Quota(compound="k-01", connectors=quota),),
+        )  # fmt: skip
+        self.street.ledger.adopt(changed, after=self.version, by="p", now_ms=self.street.now_ms)
+        self.version += 1
+
+    # --- what always holds -------------------------------------------------------------------------------------------
+
+    @invariant()
+    def the_books_follow_from_the_turns(self):
+        assert not self.street.ledger.imbalance()
+
+    @invariant()
+    def nothing_is_promised_twice_and_no_power_that_is_not_there(self):
+        holders, power = Counter(), Counter()
+        for turn in self.street.ledger.turns(states=HOLDING):
+            for bucket, watts in zip(turn.place.buckets, turn.place.watts, strict=True):
+                holders[turn.place.connector, bucket] += 1
+                power[bucket] += watts
+        assert max(holders.values(), default=0) <= 1
+        assert max(power.values(), default=0) <= LIMIT_W
+
+    @invariant()
+    def nobody_waits_for_ever_and_nobody_has_more_than_is_allowed(self):
+        every = self.street.ledger.turns()
+        assert all((turn.due_ms is not None) == (turn.state in LIVE) for turn in every)
+        live = [turn for turn in every if turn.state in LIVE and turn.household]
+        assert max(Counter(turn.household for turn in live).values(), default=0) <= 2
+        assert max(Counter(turn.vehicle for turn in live).values(), default=0) <= 1
+
+    @invariant()
+    def a_promise_ends_as_promises_end(self):
+        for turn_id in self.witness.promised:
+            turn = self.street.turn(turn_id)
+            assert turn.state in ("reserved", "active", "done", "no_show", "failed", "cancelled")
+            assert (turn.state == "cancelled") == (turn_id in self.witness.cancelled)
+
+
+PART = 50
+PARTS = max(1, int(os.environ.get("PROMISE_EXAMPLES", "500")) // 500)
+LIFE = settings(
+    max_examples=PART, stateful_step_count=30, deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+)  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("part", range(PARTS))
+def test_no_sequence_of_events_breaks_a_promise(part):
+    del part  # each has a seed of its own
+    run_state_machine_as_test(Lives, settings=LIFE)

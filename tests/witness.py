@@ -1,0 +1,194 @@
+"""A witness of what the ledger keeps: each step of a turn is held against what is at the plugs, read naively."""
+
+from __future__ import annotations
+
+from scheduler.ledger import Change
+from scheduler.turns import HOLDING, STEPS, Turn, age_ms
+from tests.streets import MINUTE_MS, PLUGS, Street
+
+QUARTER_MS = 15 * MINUTE_MS
+HALF_AN_HOUR_MS = 30 * MINUTE_MS
+UNSEEN_MS = 3 * MINUTE_MS
+"""Nobody looked, where the look before is longer ago."""
+MOST_COMMITS = 1_000
+"""Of one look."""
+
+
+class Witness:
+    def __init__(self, street: Street) -> None:
+        self.street = street
+        self.looked_ms = street.now_ms
+        self.noticed: set[str] = set()
+        self.awaited_ms: dict[str, int] = {}
+        """By turn since when its plug is there for it, and is known to be."""
+        self.placed_ms: dict[str, int] = {}
+        """By turn when it was promised where it is now."""
+        self.kept_away: set[str] = set()
+        """Turns whose plug was not there for them in some of the time of their place."""
+        self.charged_ms: dict[str, int] = {}
+        self.told_ms: dict[str, int] = {}
+        self.promised: set[str] = set()
+        self.cancelled: set[str] = set()
+        self.commits = 0
+        self._commit, self._round = street.ledger.commit, street.look
+        vars(street.ledger)["commit"] = self.commit
+        vars(street)["look"] = self.look
+
+    # --- looks -------------------------------------------------------------------------------------------------------
+
+    def look(self) -> None:
+        """What the plugs are for who is awaited is kept before anybody decides; what must hold then is looked at."""
+        street = self.street
+        self.commits = 0
+        was_away = street.now_ms - self.looked_ms > UNSEEN_MS
+        for turn in street.ledger.turns(states=["reserved"]):
+            if turn.place.start_ms <= street.now_ms and (was_away or self.will_know(turn.place.connector) != "free"):
+                self.awaited_ms[turn.id] = street.now_ms
+                self.kept_away.add(turn.id)
+        self.looked_ms = street.now_ms
+        self._round()
+        self.after_a_look()
+
+    def will_know(self, plug: str) -> str:
+        """What this look finds there."""
+        street = self.street
+        if plug in street.silent or not street.believed:
+            return street.known(plug)
+        if plug in street.broken:
+            return "broken"
+        return "car" if plug in street.cars else "bay" if plug in street.bays else "free"
+
+    def after_a_look(self) -> None:
+        street, ledger = self.street, self.street.ledger
+        assert ledger.due(street.now_ms) == []
+        held = {turn.place.connector: turn for turn in ledger.turns(states=["active"])}
+        if ledger.cuts():
+            assert not ledger.turns(states=HOLDING), "a site that is cut off holds nothing"
+        for plug in PLUGS:
+            if street.known(plug) == "free":
+                assert plug not in held, "who has left holds nothing"
+
+    # --- steps -------------------------------------------------------------------------------------------------------
+
+    def commit(self, changes: list[Change], now_ms: int) -> list[Turn]:
+        self.commits += 1
+        assert self.commits < MOST_COMMITS, "it goes round and round"
+        kept = self._commit(changes, now_ms)
+        for change in changes:
+            self.said(change)
+            self.step(change, changes, now_ms)
+        return kept
+
+    def said(self, change: Change) -> None:
+        for item in change.outgoing:
+            assert item.id not in self.noticed, "a notice is written once"
+            assert item.to == change.after.household
+            self.noticed.add(item.id)
+
+    def step(self, change: Change, changes: list[Change], now_ms: int) -> None:
+        before, after = change.before, change.after
+        says = {item.id.rpartition(":")[2] for item in change.outgoing}
+        if before is None:
+            assert after.state in ("requested", "rejected") or after.kind == "walk_in"
+        elif before.state != after.state:
+            assert after.state in STEPS[before.state].values()
+        if after.state == "active" and (before is None or before.state != "active"):
+            self.begins(after)
+        if before is None:
+            return
+        if after.state == "reserved" and before.state != "reserved":
+            self.promised.add(after.id)
+            self.awaits_anew(after, now_ms)
+            assert "reserved" in says
+        elif after.state == "reserved" and before.place != after.place:
+            assert says & {"moved", "delayed"}, "who was promised another place is told"
+            self.loses_its_plug(before, changes, now_ms)
+            assert after.place.end_ms <= after.depart_by_ms
+            self.awaits_anew(after, now_ms)
+        if after.state == "cancelled":
+            self.cancelled.add(after.id)
+        if after.state == "no_show":
+            assert "missed" in says
+            self.missed(before, now_ms)
+        if after.state == "failed":
+            assert "failed" in says
+            self.made_good(before, changes, now_ms)
+            if not self.street.ledger.cuts():
+                self.loses_its_plug(before, changes, now_ms)
+        if before.state == "active":
+            self.stays(change, now_ms)
+
+    def awaits_anew(self, turn: Turn, now_ms: int) -> None:
+        self.placed_ms[turn.id] = now_ms
+        self.awaited_ms[turn.id] = max(now_ms, turn.place.start_ms)
+        self.kept_away.discard(turn.id)
+
+    def begins(self, turn: Turn) -> None:
+        """A car is there; whose it is was said by the code that was typed, or by a check-in near its plugging in."""
+        car = self.street.car_known(turn.place.connector)
+        assert car is not None, "nobody is served who is not there"
+        assert not self.street.ledger.cuts(), "nothing starts at a site that is cut off"
+        typed = [one for one in self.street.ledger.turns(states=["offered", "reserved"]) if one.code == car.typed]
+        if turn.kind == "walk_in":
+            assert not any(self.runs(one, turn.place.connector) for one in typed), "it typed another turn's code"
+            return
+        checked_ms = turn.checked_in_ms
+        is_near = checked_ms is not None and checked_ms >= car.since_ms - 5 * MINUTE_MS
+        assert is_near or car.typed == turn.code, "nobody said that it is this one's"
+
+    def runs(self, turn: Turn, plug: str) -> bool:
+        """Whether who comes to that plug now comes for that turn."""
+        place, now_ms = turn.place, self.street.now_ms
+        return place.connector == plug and place.start_ms - QUARTER_MS <= now_ms < place.end_ms
+
+    def missed(self, turn: Turn, now_ms: int) -> None:
+        """Its plug was there for it for a quarter of an hour outside quiet hours, or for all of its place."""
+        known = self.street.known(turn.place.connector)
+        assert known == "free" or (known == "bay" and turn.place.end_ms <= now_ms), f"nobody can come to what is {known}"
+        waited = self.street.desk.quiet(turn).after(self.awaited_ms[turn.id], 15) <= now_ms
+        is_past = turn.place.end_ms <= now_ms and turn.id not in self.kept_away
+        assert waited or is_past, "it was kept from its plug"
+
+    def loses_its_plug(self, turn: Turn, changes: list[Change], now_ms: int) -> None:
+        """Nobody loses a place that could be used, nor to a car of which it was not asked whether it is its own."""
+        plug = turn.place.connector
+        there = [one for one in self.street.ledger.turns(states=["active"]) if one.place.connector == plug]
+        if there or any(one.before is not None and one.before.state == "active" for one in changes):
+            return
+        known = self.street.known(plug)
+        assert known != "free", "its plug is there for it"
+        car = self.street.car_known(plug)
+        if car is None:
+            return
+        came_for_it = car.seen_ms >= max(turn.place.start_ms - QUARTER_MS, self.placed_ms[turn.id])
+        if came_for_it and turn.checked_in_ms is None:
+            assert turn.asked_ms is not None, "nobody asked it"
+            assert now_ms >= turn.asked_ms + 10 * MINUTE_MS, "it has ten minutes to say so"
+
+    def made_good(self, turn: Turn, changes: list[Change], now_ms: int) -> None:
+        [again] = [one.after for one in changes if one.before is None and one.after.instead_of == turn.id]
+        assert (again.household, again.vehicle, again.energy_kwh) == (turn.household, turn.vehicle, turn.energy_kwh)
+        assert again.state == "requested"
+        assert age_ms(again, now_ms) >= age_ms(turn, now_ms)
+
+    def stays(self, change: Change, now_ms: int) -> None:
+        """Charged, told, left: overstay counts half an hour after the first, and never before the second."""
+        before, after = change.before, change.after
+        if before.charged_ms is None and after.charged_ms is not None:
+            self.charged_ms[after.id] = now_ms
+            if after.finished_ms is None:
+                car = self.street.car_known(after.place.connector)
+                had_it = after.kind == "asked" and car.kwh >= after.energy_kwh
+                assert had_it or car.state in ("finishing", "suspended by ev"), "it was held back, or charges still"
+        if before.leave_by_ms is None and after.leave_by_ms is not None:
+            told = f"{after.id}:"
+            assert any(item.startswith(told) and item.endswith(":charged") for item in self.noticed)
+            self.told_ms[after.id] = now_ms
+        if change.delivery is not None:
+            free_ms = None
+            if after.id in self.told_ms:
+                free_ms = max(self.told_ms[after.id], self.charged_ms[after.id] + HALF_AN_HOUR_MS)
+            most_ms = 0 if free_ms is None else max(0, change.delivery.unplugged_ms - free_ms)
+            assert change.delivery.overstay_ms <= most_ms
+            assert change.delivery.unplugged_ms <= now_ms
+        assert (after.state == "done") <= (change.delivery is not None or after.household is None)
