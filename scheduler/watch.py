@@ -14,7 +14,7 @@ from scheduler.desk import Desk, UnknownSite, delivered
 from scheduler.elsewhere import CAUSES, Elsewhere, Plugs
 from scheduler.ledger import Change, Moved, OverLimit, Taken
 from scheduler.postings import given_back, notice
-from scheduler.turns import Cause, NotNow, Turn
+from scheduler.turns import HOLD_MIN, Cause, NotNow, Turn
 
 AT_A_TIME = 100
 BROKEN_AHEAD_MS = 2 * 3_600_000
@@ -46,6 +46,8 @@ class Watch:
         self._other = Elsewhere(desk, plugs)
         self._looked_ms: int | None = None
         self._awake = False
+        self._kept_away: dict[str, tuple[int, Cause]] = {}
+        """By promise whose place runs, when its plug was last not there for it, and why."""
 
     def tick(self, now_ms: int) -> None:
         """Everything that is due: first cars that stay beyond their place, so that no one's hold runs for nothing."""
@@ -54,7 +56,9 @@ class Watch:
         for turn in self._ledger.turns(states=["active"]):
             with self._around(turn.site), suppress(NotNow, UnknownSite):  # it changed since: the next look decides
                 self._stays(turn, now_ms)
-        for turn in self._ledger.turns(states=["offered", "reserved"]):
+        held = self._ledger.turns(states=["offered", "reserved"])
+        self._kept_away = {turn.id: self._kept_away[turn.id] for turn in held if turn.id in self._kept_away}
+        for turn in held:
             with self._around(turn.site), suppress(NotNow, UnknownSite):
                 self._awaits(turn, now_ms)
                 if meanwhile.is_soon(turn, now_ms):
@@ -71,6 +75,8 @@ class Watch:
         assert turn.place is not None
         seen = self._plugs.seen(turn.place.connector)
         begins_in_ms = turn.place.start_ms - now_ms
+        if begins_in_ms <= 0 and turn.state == "reserved" and not (seen == "free" and self._awake):
+            self._kept_away[turn.id] = now_ms, CAUSES.get(seen, "BLOCKED" if seen == "arriving" else "BROKEN_CHARGER")
         ahead_ms = {"broken": BROKEN_AHEAD_MS, "silent": LAST_LOOK_MS}.get(seen, 0)
         if seen not in CAUSES or begins_in_ms > ahead_ms:
             return
@@ -100,12 +106,19 @@ class Watch:
         """Missed only where it is known that the plug was there for it."""
         assert turn.place is not None
         seen, is_past = self._plugs.seen(turn.place.connector), turn.place.end_ms <= now_ms
-        if (seen == "free" and (self._awake or is_past)) or (seen == "arriving" and is_past):
+        kept_ms, why = self._kept_away.get(turn.id, (0, "BLOCKED"))
+        quiet = self._desk.quiet(turn)
+        if seen == "free" and kept_ms and now_ms < quiet.after(kept_ms, HOLD_MIN):
+            if is_past:
+                self._try(*self._failing(turn, why, now_ms), now_ms=now_ms)
+            else:
+                self._leave(turn, turns.waits_on(turn, kept_ms, quiet), now_ms)
+        elif seen == "free" or (seen == "arriving" and is_past):
             self._leave(turn, turns.missed(turn, now_ms), now_ms, says="missed")
         elif is_past:
             self._try(*self._failing(turn, CAUSES.get(seen, "BROKEN_CHARGER"), now_ms), now_ms=now_ms)
         elif seen not in CAUSES:
-            self._leave(turn, turns.waits_on(turn, now_ms, self._desk.quiet(turn)), now_ms)
+            self._leave(turn, turns.waits_on(turn, now_ms, quiet), now_ms)
 
     def _unheard(self, turn: Turn, now_ms: int) -> None:
         """A car whose plug was not heard of for a day, or that left unseen: it was there until it was last heard of."""

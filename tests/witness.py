@@ -60,13 +60,22 @@ class Witness:
 
     def after_a_look(self) -> None:
         street, ledger = self.street, self.street.ledger
-        assert ledger.due(street.now_ms) == []
+        assert all(self.may_be_its_own(turn) for turn in ledger.due(street.now_ms)), "what is due is done"
         held = {turn.place.connector: turn for turn in ledger.turns(states=["active"])}
         if ledger.cuts():
             assert not ledger.turns(states=HOLDING), "a site that is cut off holds nothing"
         for plug in PLUGS:
             if street.known(plug) == "free":
                 assert plug not in held, "who has left holds nothing"
+
+    def may_be_its_own(self, turn: Turn) -> bool:
+        """Whether the car at its plug was just said to be its own, or that is still being asked."""
+        now_ms, checked_ms = self.street.now_ms, turn.checked_in_ms
+        if turn.state not in ("offered", "reserved") or self.street.known(turn.place.connector) != "car":
+            return False
+        if checked_ms is not None:
+            return now_ms < checked_ms + 5 * MINUTE_MS
+        return turn.asked_ms is not None and now_ms < turn.asked_ms + 10 * MINUTE_MS
 
     # --- steps -------------------------------------------------------------------------------------------------------
 

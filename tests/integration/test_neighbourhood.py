@@ -64,9 +64,9 @@ class Lives(RuleBasedStateMachine):
 
     @rule(
         household=st.integers(1, 6), kwh=st.sampled_from([1.75, 7.0]), hours=st.sampled_from([1, 2, 9]),
-        comes_after=st.sampled_from([None, None, 0, 8, 14]), types=st.booleans(),
+        comes_after=st.sampled_from([None, 0, 0, 8, 14]), how=st.sampled_from(["typed", "checked in", "unsaid"]),
     )  # fmt: skip
-    def be_promised(self, household, kwh, hours, comes_after, types):
+    def be_promised(self, household, kwh, hours, comes_after, how):
         """From the wish to the promise at one go where there is a place soon, or to the plug: more is there to break."""
         street = self.street
         turn = street.asks(f"h{household}", kwh, hours, vehicle=f"car {household}/1")
@@ -77,7 +77,11 @@ class Lives(RuleBasedStateMachine):
         if comes_after is not None:
             left = (street.turn(turn).place.start_ms - street.now_ms) // MINUTE_MS + comes_after
             street.pass_by(max(1, left))
-            self.drives_up(street.turn(turn), types=types, is_metered=True)
+            if street.turn(turn) in self.awaited():
+                if how == "checked in":
+                    street.desk.check_in(turn, street.now_ms)
+                self.drives_up(street.turn(turn), types=how == "typed", is_metered=True)
+                street.pass_by(1)
 
     @rule(data=st.data(), does=st.sampled_from(["accept", "accept", "accept", "snooze", "cancel"]))
     def answer(self, data, does):

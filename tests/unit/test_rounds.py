@@ -291,6 +291,39 @@ def test_the_next_car_at_a_held_plug_is_asked_about_anew():
     assert (street.turn(turn).state, street.turn(turn).place.connector) == ("reserved", ONE)
 
 
+@pytest.mark.parametrize("why", ["a car", "nothing is believed", "a car in the bay"])
+def test_a_hold_begins_anew_when_its_plug_is_there_again(why):
+    street = Neighbourhood(piles=1)
+    turn = promised(street, kwh=7.0)
+    street.later(15)
+    if why == "a car":
+        street.says(ONE, "preparing", kwh=0.0)
+    elif why == "a car in the bay":
+        street.says(ONE, "available", bay_occupied=True)
+    street.believed = why != "nothing is believed"
+    street.later(4 if why == "a car in the bay" else 9)
+    street.says(ONE, "available")
+    street.believed = True
+    street.later(14)
+    assert street.turn(turn).state == "reserved"
+    street.later(2)
+    assert street.turn(turn).state == "no_show"
+
+
+def test_who_was_kept_from_the_plug_until_the_place_was_over_has_not_missed_it():
+    street = Neighbourhood(piles=1)
+    turn = promised(street, kwh=1.75)
+    assert len(street.turn(turn).place.watts) == 1
+    street.later(14)
+    street.says(ONE, "preparing", kwh=0.0)
+    street.later(9)
+    street.says(ONE, "available")
+    street.later(7)
+    assert (street.turn(turn).state, street.turn(turn).cause) == ("failed", "BLOCKED")
+    [again] = street.ledger.turns(household="h1", states=LIVE)
+    assert again.instead_of == turn
+
+
 def test_who_comes_before_its_place_begins_and_is_not_known_may_have_what_is_free_until_then():
     street = Neighbourhood(piles=1)
     turn = promised(street, earliest_ms=street.now_ms + 2 * QUARTER_MS)
