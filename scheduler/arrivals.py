@@ -56,6 +56,10 @@ class Arrivals:
             self._left(active, connector, plug, now_ms)
             self._plugged_ms.pop(connector, None)
             active = None
+        if active is not None and active.kind == "walk_in" and _typed_code(holder, plug):
+            with suppress(NotNow):  # it came before its own place began, and was served as anybody is
+                self._desk.unplug(active, now_ms)
+            active = None
         if active is not None and active.charged_ms is None and _is_charged(active, plug):
             with suppress(NotNow):
                 self._desk.charged(active, now_ms)
@@ -65,7 +69,7 @@ class Arrivals:
             self._given.pop(connector, None)
             self._plugged_ms.pop(connector, None)
             self._without_a_turn.pop(connector, None)
-        elif active is None and self._is_new(connector, plug.charging):
+        elif active is None and (self._is_new(connector, plug.charging) or _typed_code(holder, plug)):
             self._came(site, connector, plug, holder, now_ms)
 
     def _hear(self, there: dict[str, Turn], now_ms: int) -> None:
@@ -80,9 +84,9 @@ class Arrivals:
             seen_ms = self._plugged_ms.setdefault(connector, now_ms)
             plugged_ms = seen_ms if charging is None else min(seen_ms, charging.started_ms)
             with suppress(NotNow):  # cancelled a moment ago: whoever came is no longer that one
-                has_code = plug.token is not None and holder.code is not None and plug.token == holder.code
-                if has_code or is_known(holder, plugged_ms):
+                if _typed_code(holder, plug) or is_known(holder, plugged_ms):
                     self._desk.plug_in(holder, now_ms)
+                    self._without_a_turn.pop(connector, None)
                     return
                 if holder.asked_ms is None or holder.asked_ms < plugged_ms:
                     self._desk.whose(holder, now_ms)
@@ -117,6 +121,11 @@ class Arrivals:
             if other is None or other.place is None or turn.place.first < other.place.first:
                 found[turn.place.connector] = turn
         return found
+
+
+def _typed_code(holder: Turn | None, plug: PlugNow) -> bool:
+    """Whether the code of whom the plug is held for was typed by the car that is there."""
+    return holder is not None and holder.code is not None and plug.token == holder.code
 
 
 def _is_charged(turn: Turn, plug: PlugNow) -> bool:

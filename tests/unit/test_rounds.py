@@ -166,6 +166,23 @@ def test_a_code_that_is_typed_at_the_pile_says_whose_car_it_is(code):
     assert street.turn(turn).state == ("active" if code == "its own" else "reserved")
 
 
+@pytest.mark.parametrize("opens_min", [0, 17 * 60 + 30])
+def test_who_comes_early_and_types_its_code_has_its_own_turn_when_that_begins(opens_min):
+    """Until then it is a walk-in, or waits where the site is closed."""
+    street = Neighbourhood(piles=1)
+    street.ledger.adopt(replace(street.rules, opening=(Window("all", opens_min, 24 * 60),)), 1, "p", street.now_ms)
+    turn = promised(street, earliest_ms=street.now_ms + 2 * QUARTER_MS)
+    place = street.turn(turn).place
+    street.tokens[ONE] = street.turn(turn).code
+    street.says(ONE, "preparing", kwh=0.0)
+    street.later(10)
+    assert [one.kind for one in street.ledger.turns(states=["active"])] == ["walk_in"][:not opens_min]
+    street.later(20)
+    [active] = street.ledger.turns(states=["active"])
+    assert (active.id, active.place) == (turn, place)
+    assert street.arrivals.refused() == set()
+
+
 def test_a_check_in_long_before_a_car_came_says_nothing_of_it():
     street = Neighbourhood(piles=2)
     turn = promised(street)
