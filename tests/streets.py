@@ -54,6 +54,8 @@ class Street(Neighbourhood):
         self.broken: set[str] = set()
         self.silent: set[str] = set()
         self.burning: set[str] = set()
+        self.smoking: set[str] = set()
+        """Plugs that reported smoke when they spoke last."""
         self.left_ms: dict[str, int] = {}
         self.heard: dict[str, tuple[int, Known, Car | None]] = {}
         """Of each plug when it spoke last, and what was there."""
@@ -127,7 +129,9 @@ class Street(Neighbourhood):
             self.says(plug, state, car.kwh if car.is_metered else None, since_ms=car.since_ms, **paused)
             if car.typed is not None:
                 self.tokens[plug] = car.typed
+        self.smoking.discard(plug)
         if plug in self.burning:
+            self.smoking.add(plug)
             device = plug.rpartition("/")[0]
             smoke = Condition(code="smoke", since=rfc3339(self.now_ms), severity="critical", evidence="smoke alarm")
             self.said[device] = replace(self.said[device], conditions=[smoke])

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from scheduler.ledger import Change
-from scheduler.turns import HOLDING, STEPS, Turn, age_ms
-from tests.streets import MINUTE_MS, PLUGS, Street
+from collections import Counter
+from collections.abc import Collection
+
+from scheduler.buckets import bucket_at
+from scheduler.ground import LEAST_AC_W
+from scheduler.ledger import Change, Outgoing
+from scheduler.turns import HOLDING, LIVE, STEPS, Turn, age_ms
+from tests.rounds import SITE
+from tests.streets import LIMIT_W, MINUTE_MS, PLUGS, Car, Street
 
 QUARTER_MS = 15 * MINUTE_MS
 HALF_AN_HOUR_MS = 30 * MINUTE_MS
@@ -17,7 +23,10 @@ MOST_COMMITS = 1_000
 class Witness:
     def __init__(self, street: Street) -> None:
         self.street = street
-        self.looked_ms = street.now_ms
+        self.looked_ms, self.process = street.now_ms, street.process
+        self.kept: set[str] = set()
+        """Plugs that this look found another's, for now or soon."""
+        self.reserved_w = 0
         self.noticed: set[str] = set()
         self.awaited_ms: dict[str, int] = {}
         """By turn since when its plug is there for it, and is known to be."""
@@ -25,13 +34,17 @@ class Witness:
         """By turn when it was promised where it is now."""
         self.kept_away: set[str] = set()
         """Turns whose plug was not there for them in some of the time of their place."""
+        self.tellings: Counter[str] = Counter()
+        """By turn how often an offer of it was told, or it was snoozed by hand."""
         self.charged_ms: dict[str, int] = {}
         self.told_ms: dict[str, int] = {}
         self.promised: set[str] = set()
         self.cancelled: set[str] = set()
         self.commits = 0
-        self._commit, self._round = street.ledger.commit, street.look
-        vars(street.ledger)["commit"] = self.commit
+        self.is_cut = False
+        self._commit, self._cut, self._reset = street.ledger.commit, street.ledger.cut, street.ledger.reset
+        self._round = street.look
+        vars(street.ledger).update(commit=self.commit, cut=self.cut, reset=self.reset)
         vars(street)["look"] = self.look
 
     # --- looks -------------------------------------------------------------------------------------------------------
@@ -40,14 +53,19 @@ class Witness:
         """What the plugs are for who is awaited is kept before anybody decides; what must hold then is looked at."""
         street = self.street
         self.commits = 0
-        was_away = street.now_ms - self.looked_ms > UNSEEN_MS
+        was_away = street.now_ms - self.looked_ms > UNSEEN_MS or street.process != self.process
         for turn in street.ledger.turns(states=["reserved"]):
             if turn.place.start_ms <= street.now_ms and (was_away or self.will_know(turn.place.connector) != "free"):
                 self.awaited_ms[turn.id] = street.now_ms
                 self.kept_away.add(turn.id)
-        self.looked_ms = street.now_ms
+        self.looked_ms, self.process = street.now_ms, street.process
+        self.kept = {plug for plug in PLUGS if self.is_kept(plug)}
+        now = bucket_at(street.now_ms)
+        held = [turn.place for turn in street.ledger.turns(states=HOLDING)]
+        self.reserved_w = sum(place.watts[now - place.first] for place in held if now in place.buckets)
+        was_lost = bool(street.fates)
         self._round()
-        self.after_a_look()
+        self.after_a_look(was_lost=was_lost)
 
     def will_know(self, plug: str) -> str:
         """What this look finds there."""
@@ -58,15 +76,65 @@ class Witness:
             return "broken"
         return "car" if plug in street.cars else "bay" if plug in street.bays else "free"
 
-    def after_a_look(self) -> None:
+    def after_a_look(self, *, was_lost: bool) -> None:
         street, ledger = self.street, self.street.ledger
         assert all(self.may_be_its_own(turn) for turn in ledger.due(street.now_ms)), "what is due is done"
         held = {turn.place.connector: turn for turn in ledger.turns(states=["active"])}
-        if ledger.cuts():
+        self.is_cut |= bool(street.smoking) and street.believed
+        assert self.is_cut == bool(ledger.cuts()), "smoke cuts a site off, and only a person resets that"
+        if self.is_cut:
             assert not ledger.turns(states=HOLDING), "a site that is cut off holds nothing"
         for plug in PLUGS:
-            if street.known(plug) == "free":
-                assert plug not in held, "who has left holds nothing"
+            known, active = street.known(plug), held.get(plug)
+            if known == "free":
+                assert active is None, "who has left holds nothing"
+            elif active is not None:
+                assert active.place.end_ms > street.now_ms or known == "unheard", "who stays keeps a place"
+            elif known == "car" and not self.is_cut:
+                self.is_not_served(plug, street.car_known(plug))
+            if known == "car" and active is not None and active.kind == "walk_in":
+                assert not self.typed_there(plug), "its own turn waits"
+        for turn in ledger.turns(states=["offered", "reserved"]):
+            if street.known(turn.place.connector) == "broken":
+                assert turn.place.start_ms - street.now_ms > 10 * MINUTE_MS, "nobody is sent to a plug that is broken"
+        if not was_lost:
+            self.all_is_told()
+
+    def is_not_served(self, plug: str, car: Car) -> None:
+        """A car stands there without a turn: it is another's place, or none is free, or it is closed."""
+        street, ledger, now_ms = self.street, self.street.ledger, self.street.now_ms
+        expected = [turn for turn in ledger.turns(states=["offered", "reserved"]) if self.runs(turn, plug)]
+        assert not self.typed_there(plug), "it typed its code"
+        for turn in expected:
+            is_near = turn.checked_in_ms is not None and turn.checked_in_ms >= car.seen_ms - 5 * MINUTE_MS
+            assert not is_near or turn is not expected[0], "it checked in"
+        if car.seen_ms != now_ms or plug in self.kept:
+            return
+        is_closed = not street.desk.is_open(bucket_at(now_ms), ledger.rules(SITE).rules)
+        assert is_closed or self.reserved_w > LIMIT_W - LEAST_AC_W, "a place is free, and nobody gives it"
+
+    def is_kept(self, plug: str) -> bool:
+        held = self.street.ledger.turns(states=HOLDING)
+        bucket = bucket_at(self.street.now_ms)
+        return any(
+            turn.place.connector == plug and (bucket in turn.place.buckets or self.runs(turn, plug)) for turn in held
+        )
+
+    def typed_there(self, plug: str) -> list[Turn]:
+        """Turns whose place runs at the plug, and whose code was typed by the car that is there."""
+        car = self.street.car_known(plug)
+        expected = self.street.ledger.turns(states=["offered", "reserved"])
+        return [turn for turn in expected if self.runs(turn, plug) and turn.code == car.typed]
+
+    def all_is_told(self) -> None:
+        """What can be said now was; by night that is what concerns the night."""
+        for item in self.street.ledger.outgoing(["pending"], 10_000):
+            turn = self.street.ledger.turn(item.turn or "")
+            assert turn is not None, "of fire everybody is told at once"
+            quiet, now_ms = self.street.desk.quiet(turn), self.street.now_ms
+            assert quiet.quiet_at(now_ms), "it is day, and nobody says it"
+            if turn.state in ("offered", "reserved") and not item.id.endswith(":answered"):
+                assert turn.place.start_ms >= quiet.after(now_ms, 0), "it concerns this night"
 
     def may_be_its_own(self, turn: Turn) -> bool:
         """Whether the car at its plug was just said to be its own, or that is still being asked."""
@@ -84,14 +152,25 @@ class Witness:
         assert self.commits < MOST_COMMITS, "it goes round and round"
         kept = self._commit(changes, now_ms)
         for change in changes:
-            self.said(change)
+            assert all(item.to == change.after.household for item in change.outgoing)
+            self.said(change.outgoing)
             self.step(change, changes, now_ms)
         return kept
 
-    def said(self, change: Change) -> None:
-        for item in change.outgoing:
+    def cut(self, site: str, why: str, now_ms: int, outgoing: Collection[Outgoing] = ()) -> None:
+        near = {turn.household for turn in self.street.ledger.turns(states=LIVE)} - {None}
+        assert near <= {item.to for item in outgoing}, "everybody near is told"
+        assert self.street.smoking, "it does not burn"
+        self.said(outgoing)
+        self._cut(site, why, now_ms, outgoing)
+
+    def reset(self, site: str) -> bool:
+        self.is_cut = False
+        return self._reset(site)
+
+    def said(self, outgoing: Collection[Outgoing]) -> None:
+        for item in outgoing:
             assert item.id not in self.noticed, "a notice is written once"
-            assert item.to == change.after.household
             self.noticed.add(item.id)
 
     def step(self, change: Change, changes: list[Change], now_ms: int) -> None:
@@ -114,6 +193,9 @@ class Witness:
             self.loses_its_plug(before, changes, now_ms)
             assert after.place.end_ms <= after.depart_by_ms
             self.awaits_anew(after, now_ms)
+        if (before.told_ms is None and after.told_ms is not None) or before.snoozes != after.snoozes:
+            self.tellings[after.id] += 1
+        assert after.snoozes <= self.tellings[after.id], "what nobody was told of is no snooze"
         if after.state == "cancelled":
             self.cancelled.add(after.id)
         if after.state == "no_show":
@@ -163,6 +245,8 @@ class Witness:
         plug = turn.place.connector
         there = [one for one in self.street.ledger.turns(states=["active"]) if one.place.connector == plug]
         if there or any(one.before is not None and one.before.state == "active" for one in changes):
+            return
+        if turn.place.end_ms <= now_ms and turn.id in self.kept_away:
             return
         known = self.street.known(plug)
         assert known != "free", "its plug is there for it"
