@@ -27,6 +27,8 @@ class Witness:
         self.kept: set[str] = set()
         """Plugs that this look found another's, for now or soon."""
         self.reserved_w = 0
+        self.came_for: dict[str, Turn | None] = {}
+        """Who was expected at each plug when this look began."""
         self.noticed: set[str] = set()
         self.awaited_ms: dict[str, int] = {}
         """By turn since when its plug is there for it, and is known to be."""
@@ -61,6 +63,7 @@ class Witness:
         self.looked_ms, self.process = street.now_ms, street.process
         self.kept = {plug for plug in PLUGS if self.is_kept(plug)}
         self.reserved_w = self.power_w()
+        self.came_for = {plug: self.expected(plug) for plug in PLUGS}
         was_lost = bool(street.fates)
         self._round()
         self.after_a_look(was_lost=was_lost)
@@ -101,11 +104,11 @@ class Witness:
     def is_not_served(self, plug: str, car: Car) -> None:
         """A car stands there without a turn: it is another's place, or none is free, or it is closed."""
         street, ledger, now_ms = self.street, self.street.ledger, self.street.now_ms
-        expected = [turn for turn in ledger.turns(states=["offered", "reserved"]) if self.runs(turn, plug)]
         assert not self.typed_there(plug), "it typed its code"
-        for turn in expected:
-            is_near = turn.checked_in_ms is not None and turn.checked_in_ms >= car.seen_ms - 5 * MINUTE_MS
-            assert not is_near or turn is not expected[0], "it checked in"
+        first, was = self.expected(plug), self.came_for[plug]
+        if first is not None and was is not None and was.id == first.id:
+            is_near = first.checked_in_ms is not None and first.checked_in_ms >= car.seen_ms - 5 * MINUTE_MS
+            assert not is_near, "it checked in"
         if car.seen_ms != now_ms or plug in self.kept:
             return
         is_closed = not street.desk.is_open(bucket_at(now_ms), ledger.rules(SITE).rules)
@@ -125,11 +128,16 @@ class Witness:
             turn.place.connector == plug and (bucket in turn.place.buckets or self.runs(turn, plug)) for turn in held
         )
 
-    def typed_there(self, plug: str) -> list[Turn]:
-        """Turns whose place runs at the plug, and whose code was typed by the car that is there."""
-        car = self.street.car_known(plug)
-        expected = self.street.ledger.turns(states=["offered", "reserved"])
-        return [turn for turn in expected if self.runs(turn, plug) and turn.code == car.typed]
+    def expected(self, plug: str) -> Turn | None:
+        """Whose place runs at the plug, or is the next to run there and soon."""
+        held = self.street.ledger.turns(states=["offered", "reserved"])
+        there = [turn for turn in held if self.runs(turn, plug)]
+        return min(there, key=lambda turn: turn.place.first, default=None)
+
+    def typed_there(self, plug: str) -> bool:
+        """Whether the car at the plug typed the code of who is expected there, and was when this look began."""
+        car, first, was = self.street.car_known(plug), self.expected(plug), self.came_for[plug]
+        return first is not None and was is not None and was.id == first.id and first.code == car.typed
 
     def all_is_told(self) -> None:
         """What can be said now was; by night that is what concerns the night."""
@@ -217,16 +225,16 @@ class Witness:
     def awaits_anew(self, turn: Turn, now_ms: int) -> None:
         self.placed_ms[turn.id] = now_ms
         self.awaited_ms[turn.id] = max(now_ms, turn.place.start_ms)
-        self.kept_away.discard(turn.id)
+        if turn.place.start_ms > now_ms:
+            self.kept_away.discard(turn.id)
 
     def begins(self, turn: Turn) -> None:
         """A car is there; whose it is was said by the code that was typed, or by a check-in near its plugging in."""
         car = self.street.car_known(turn.place.connector)
         assert car is not None, "nobody is served who is not there"
         assert not self.street.ledger.cuts(), "nothing starts at a site that is cut off"
-        typed = [one for one in self.street.ledger.turns(states=["offered", "reserved"]) if one.code == car.typed]
         if turn.kind == "walk_in":
-            assert not any(self.runs(one, turn.place.connector) for one in typed), "it typed another turn's code"
+            assert not self.typed_there(turn.place.connector), "it typed another turn's code"
             return
         checked_ms = turn.checked_in_ms
         is_near = checked_ms is not None and checked_ms >= car.since_ms - 5 * MINUTE_MS
@@ -258,7 +266,8 @@ class Witness:
         car = self.street.car_known(plug)
         if car is None:
             return
-        came_for_it = car.seen_ms >= max(turn.place.start_ms - QUARTER_MS, self.placed_ms[turn.id])
+        is_soon = car.seen_ms >= turn.place.start_ms - QUARTER_MS
+        came_for_it = is_soon and car.seen_ms > self.placed_ms[turn.id]
         if came_for_it and turn.checked_in_ms is None:
             assert turn.asked_ms is not None, "nobody asked it"
             assert now_ms >= turn.asked_ms + 10 * MINUTE_MS, "it has ten minutes to say so"

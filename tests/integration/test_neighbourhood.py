@@ -84,7 +84,13 @@ class Lives(RuleBasedStateMachine):
 
     @rule(data=st.data(), does=st.sampled_from(["accept", "accept", "accept", "snooze", "cancel"]))
     def answer(self, data, does):
-        if turn := self.any_of(data, "offered"):
+        turn = self.any_of(data, "offered")
+        if turn is None:
+            return
+        if does == "accept" and turn.place.end_ms <= self.street.now_ms:
+            with pytest.raises(NotNow):
+                self.street.desk.accept(turn.id, self.street.now_ms)
+        else:
             getattr(self.street.desk, does)(turn.id, self.street.now_ms)
 
     @rule(data=st.data())
@@ -111,10 +117,12 @@ class Lives(RuleBasedStateMachine):
 
     def awaited(self) -> list[Turn]:
         """Who was promised or offered a place that is free, in its time or somewhat before."""
+        there = {car.of for car in self.street.cars.values()}
         return [
             turn
             for turn in self.street.ledger.turns(states=["offered", "reserved"])
-            if self.is_empty(turn.place.connector)
+            if turn.id not in there
+            and self.is_empty(turn.place.connector)
             and turn.place.start_ms - 2 * QUARTER_MS <= self.street.now_ms < turn.place.end_ms
         ]
 
