@@ -42,24 +42,34 @@ class Arrivals:
         held = self._held(now_ms)
         given = self._desk.ledger.versions()
         for site in self._ground.sites().values():
-            for connector in site.connectors if site.id in given else ():
-                plug = self._ground.plug(connector.id)
+            connectors = [one.id for one in site.connectors] if site.id in given else []
+            for connector in connectors:  # who leaves first: that makes room for who comes
                 with self._around(site.id):
-                    self._at(site, connector.id, plug, there.get(connector.id), held.get(connector.id), now_ms)
+                    if connector in there and self._ends(there[connector], connector, held.get(connector), now_ms):
+                        del there[connector]
+            for connector in connectors:
+                with self._around(site.id):
+                    self._at(site, connector, there.get(connector), held.get(connector), now_ms)
 
-    def _at(
-        self, site: SiteFacts, connector: str, plug: PlugNow, active: Turn | None, holder: Turn | None, now_ms: int
-    ) -> None:
+    def _ends(self, active: Turn, connector: str, holder: Turn | None, now_ms: int) -> bool:
+        """Whether the turn there is over: its car left, or it came before its own place began and was a walk-in."""
+        plug = self._ground.plug(connector)
         if plug.plugged is None:
-            return
-        if active is not None and (not plug.plugged or _is_another(active, plug.charging)):
+            return False
+        if not plug.plugged or _is_another(active, plug.charging):
             self._left(active, connector, plug, now_ms)
             self._plugged_ms.pop(connector, None)
-            active = None
-        if active is not None and active.kind == "walk_in" and _typed_code(holder, plug):
-            with suppress(NotNow):  # it came before its own place began, and was served as anybody is
+            return True
+        if active.kind == "walk_in" and _typed_code(holder, plug):
+            with suppress(NotNow):
                 self._desk.unplug(active, now_ms)
-            active = None
+            return True
+        return False
+
+    def _at(self, site: SiteFacts, connector: str, active: Turn | None, holder: Turn | None, now_ms: int) -> None:
+        plug = self._ground.plug(connector)
+        if plug.plugged is None:
+            return
         if active is not None and active.charged_ms is None and _is_charged(active, plug):
             with suppress(NotNow):
                 self._desk.charged(active, now_ms)
@@ -69,7 +79,9 @@ class Arrivals:
             self._given.pop(connector, None)
             self._plugged_ms.pop(connector, None)
             self._without_a_turn.pop(connector, None)
-        elif active is None and (self._is_new(connector, plug.charging) or _typed_code(holder, plug)):
+        elif active is None and (
+            self._is_known(connector, holder, plug, now_ms) or self._is_new(connector, plug.charging)
+        ):
             self._came(site, connector, plug, holder, now_ms)
 
     def _hear(self, there: dict[str, Turn], now_ms: int) -> None:
@@ -81,8 +93,7 @@ class Arrivals:
     def _came(self, site: SiteFacts, connector: str, plug: PlugNow, holder: Turn | None, now_ms: int) -> None:
         charging = plug.charging
         if holder is not None:
-            seen_ms = self._plugged_ms.setdefault(connector, now_ms)
-            plugged_ms = seen_ms if charging is None else min(seen_ms, charging.started_ms)
+            plugged_ms = self._came_ms(connector, charging, now_ms)
             with suppress(NotNow):  # cancelled a moment ago: whoever came is no longer that one
                 if _typed_code(holder, plug) or is_known(holder, plugged_ms):
                     self._desk.plug_in(holder, now_ms)
@@ -93,6 +104,7 @@ class Arrivals:
                     return
                 if is_asked(holder, now_ms) or (holder.place is not None and holder.place.start_ms <= now_ms):
                     return  # the watch finds it another place, and this one is free then
+        self._came_ms(connector, charging, now_ms)
         if self._desk.walk_in(connector, site.id, now_ms) is None:
             self._without_a_turn[connector] = charging
 
@@ -109,7 +121,20 @@ class Arrivals:
         if connector not in self._without_a_turn:
             return True
         refused = self._without_a_turn[connector]
-        return refused is not None and charging is not None and charging.started_ms != refused.started_ms
+        if refused is None:
+            self._without_a_turn[connector] = charging  # it is known by now which session that car's is
+            return False
+        return charging is not None and charging.started_ms != refused.started_ms
+
+    def _is_known(self, connector: str, holder: Turn | None, plug: PlugNow, now_ms: int) -> bool:
+        """Whether code or check-in says that the car is its own, also one that was refused a place before."""
+        if holder is None:
+            return False
+        return _typed_code(holder, plug) or is_known(holder, self._came_ms(connector, plug.charging, now_ms))
+
+    def _came_ms(self, connector: str, charging: Charging | None, now_ms: int) -> int:
+        seen_ms = self._plugged_ms.setdefault(connector, now_ms)
+        return seen_ms if charging is None else min(seen_ms, charging.started_ms)
 
     def _held(self, now_ms: int) -> dict[str, Turn]:
         """By connector the promise or offer whose place runs, or begins next and soon."""

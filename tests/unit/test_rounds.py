@@ -176,11 +176,36 @@ def test_who_comes_early_and_types_its_code_has_its_own_turn_when_that_begins(op
     street.tokens[ONE] = street.turn(turn).code
     street.says(ONE, "preparing", kwh=0.0)
     street.later(10)
-    assert [one.kind for one in street.ledger.turns(states=["active"])] == ["walk_in"][:not opens_min]
+    assert [one.kind for one in street.ledger.turns(states=["active"])] == ["walk_in"][: not opens_min]
     street.later(20)
     [active] = street.ledger.turns(states=["active"])
     assert (active.id, active.place) == (turn, place)
     assert street.arrivals.refused() == set()
+
+
+@pytest.mark.parametrize("kwh", [0.0, None])
+def test_who_came_before_the_site_opened_and_checks_in_when_its_place_begins_is_not_in_its_own_way(kwh):
+    street = Neighbourhood(piles=1)
+    street.ledger.adopt(replace(street.rules, opening=(Window("all", 17 * 60 + 30, 24 * 60),)), 1, "p", street.now_ms)
+    turn = promised(street, earliest_ms=street.now_ms + 2 * QUARTER_MS)
+    street.says(ONE, "preparing", kwh)
+    street.later(20)
+    assert street.arrivals.refused() == {ONE}
+    street.desk.check_in(turn, street.now_ms)
+    street.later(1)
+    assert (street.turn(turn).state, street.turn(turn).place.connector) == ("active", ONE)
+    assert street.arrivals.refused() == set()
+
+
+def test_who_comes_while_another_leaves_has_the_power_that_is_free_then():
+    street = Neighbourhood(piles=2, limit_kw=7.0)
+    street.says(TWO, "charging", kwh=0.0)
+    street.later(1)
+    street.says(TWO, "available")
+    street.says(ONE, "charging", kwh=0.0)
+    street.later(1)
+    [walk_in] = street.ledger.turns(states=["active"])
+    assert walk_in.place.connector == ONE
 
 
 def test_a_check_in_long_before_a_car_came_says_nothing_of_it():
@@ -380,6 +405,19 @@ def test_a_car_that_was_there_before_the_scheduler_is_a_walk_in_once():
     street.lead()
     street.later(2)
     assert [turn.kind for turn in street.ledger.turns()] == ["walk_in"]
+
+
+def test_a_car_that_comes_between_two_looks_is_not_taken_for_the_one_that_was_refused():
+    street = Neighbourhood(piles=1)
+    street.ledger.cut(SITE, "smoke", street.now_ms)
+    street.says(ONE, "preparing")
+    street.later(1)
+    street.says(ONE, "preparing", kwh=0.0)
+    street.later(1)
+    street.ledger.reset(SITE)
+    street.says(ONE, "preparing", kwh=0.0)
+    street.later(1)
+    assert [turn.state for turn in street.ledger.turns()] == ["active"]
 
 
 def test_a_car_that_comes_between_two_looks_ends_the_turn_before_it():
