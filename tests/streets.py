@@ -38,7 +38,7 @@ class Car:
     state: str = "preparing"
     kwh: float = 0.0
     is_metered: bool = True
-    """Whether its session is known yet."""
+    """Whether its session is known; after it was seen once it is."""
     seen_ms: int | None = None
     """When a look found it first."""
 
@@ -127,6 +127,7 @@ class Street(Neighbourhood):
             state, _, by = car.state.partition(" by ")
             paused = {"suspended_by": by} if by else {}
             self.says(plug, state, car.kwh if car.is_metered else None, since_ms=car.since_ms, **paused)
+            car.is_metered = True
             if car.typed is not None:
                 self.tokens[plug] = car.typed
         self.smoking.discard(plug)

@@ -67,7 +67,7 @@ class Lives(RuleBasedStateMachine):
         comes_after=st.sampled_from([None, 0, 0, 8, 13]), how=st.sampled_from(["typed", "checked in", "unsaid"]),
     )  # fmt: skip
     def be_promised(self, household, kwh, hours, comes_after, how):
-        """From the wish to the promise at one go where there is a place soon, or to the plug: more is there to break."""
+        """From the wish to the promise at one go, or to the plug, where a place is free: more is there to break."""
         street = self.street
         turn = street.asks(f"h{household}", kwh, hours, vehicle=f"car {household}/1")
         street.pass_by(1)
