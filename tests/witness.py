@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection
 
 from scheduler.buckets import bucket_at
 from scheduler.ground import LEAST_AC_W
 from scheduler.ledger import Change, Outgoing
-from scheduler.turns import HOLDING, LIVE, STEPS, Turn, age_ms
+from scheduler.turns import HOLDING, LIVE, STEPS, Turn, age_ms, held
 from tests.rounds import SITE
 from tests.streets import LIMIT_W, MINUTE_MS, PLUGS, Car, Street
 
@@ -36,17 +35,15 @@ class Witness:
         """By turn when it was promised where it is now."""
         self.kept_away: set[str] = set()
         """Turns whose plug was not there for them in some of the time of their place."""
-        self.tellings: Counter[str] = Counter()
-        """By turn how often an offer of it was told, or it was snoozed by hand."""
         self.charged_ms: dict[str, int] = {}
         self.told_ms: dict[str, int] = {}
         self.promised: set[str] = set()
         self.cancelled: set[str] = set()
         self.commits = 0
         self.is_cut = False
-        self._commit, self._cut, self._reset = street.ledger.commit, street.ledger.cut, street.ledger.reset
+        self._commit, self._cut = street.ledger.commit, street.ledger.cut
         self._round = street.look
-        vars(street.ledger).update(commit=self.commit, cut=self.cut, reset=self.reset)
+        vars(street.ledger).update(commit=self.commit, cut=self.cut)
         vars(street)["look"] = self.look
 
     # --- looks -------------------------------------------------------------------------------------------------------
@@ -80,19 +77,21 @@ class Witness:
     def after_a_look(self, *, was_lost: bool) -> None:
         street, ledger = self.street, self.street.ledger
         assert all(self.may_be_its_own(turn) for turn in ledger.due(street.now_ms)), "what is due is done"
-        held = {turn.place.connector: turn for turn in ledger.turns(states=["active"])}
+        there = {turn.place.connector: turn for turn in ledger.turns(states=["active"])}
         self.is_cut |= bool(street.smoking) and street.believed
         assert self.is_cut == bool(ledger.cuts()), "smoke cuts a site off, and only a person resets that"
         if self.is_cut:
             assert not ledger.turns(states=HOLDING), "a site that is cut off holds nothing"
         for plug in PLUGS:
-            known, active = street.known(plug), held.get(plug)
+            known, active = street.known(plug), there.get(plug)
             if known == "free":
                 assert active is None, "who has left holds nothing"
             elif active is not None:
                 assert active.place.end_ms > street.now_ms or known == "unheard", "who stays keeps a place"
             elif known == "car" and not self.is_cut:
                 self.is_not_served(plug, street.car_known(plug))
+            if known == "car" and active is not None:
+                assert street.car_known(plug).since_ms <= active.plugged_ms, "another's car is not its own"
             if known == "car" and active is not None and active.kind == "walk_in":
                 assert not self.typed_there(plug), "its own turn waits"
         for turn in ledger.turns(states=["offered", "reserved"]):
@@ -177,10 +176,6 @@ class Witness:
         self.said(outgoing)
         self._cut(site, why, now_ms, outgoing)
 
-    def reset(self, site: str) -> bool:
-        self.is_cut = False
-        return self._reset(site)
-
     def said(self, outgoing: Collection[Outgoing]) -> None:
         for item in outgoing:
             assert item.id not in self.noticed, "a notice is written once"
@@ -206,9 +201,10 @@ class Witness:
             self.loses_its_plug(before, changes, now_ms)
             assert after.place.end_ms <= after.depart_by_ms
             self.awaits_anew(after, now_ms)
-        if (before.told_ms is None and after.told_ms is not None) or before.snoozes != after.snoozes:
-            self.tellings[after.id] += 1
-        assert after.snoozes <= self.tellings[after.id], "what nobody was told of is no snooze"
+        if before.snoozes != after.snoozes and change.by == "time":
+            assert before.told_ms is not None, "what nobody was told of is no snooze"
+        if after.state in ("offered", "reserved") and held(before) != after.place:
+            self.keeps_to_the_quota(after)
         if after.state == "cancelled":
             self.cancelled.add(after.id)
         if after.state == "no_show":
@@ -221,6 +217,13 @@ class Witness:
                 self.loses_its_plug(before, changes, now_ms)
         if before.state == "active":
             self.stays(change, now_ms)
+
+    def keeps_to_the_quota(self, turn: Turn) -> None:
+        rules = self.street.ledger.rules(SITE).rules
+        most = min((one.connectors for one in rules.quotas if one.compound == turn.compound), default=len(PLUGS))
+        holding = [one for one in self.street.ledger.turns(states=HOLDING) if one.compound == turn.compound]
+        for bucket in turn.place.buckets:
+            assert sum(bucket in one.place.buckets for one in holding) <= most, "its compound has more than its quota"
 
     def awaits_anew(self, turn: Turn, now_ms: int) -> None:
         self.placed_ms[turn.id] = now_ms

@@ -49,6 +49,10 @@ class Lives(RuleBasedStateMachine):
     def is_empty(self, plug: str) -> bool:
         return plug not in self.street.cars and plug not in self.street.broken
 
+    def is_now(self, turn: Turn) -> bool:
+        """Whether its household may come now."""
+        return turn.state in ("offered", "reserved") and self.witness.runs(turn, turn.place.connector)
+
     # --- residents ---------------------------------------------------------------------------------------------------
 
     @rule(
@@ -64,23 +68,32 @@ class Lives(RuleBasedStateMachine):
 
     @rule(
         household=st.integers(1, 6), kwh=st.sampled_from([1.75, 7.0]), hours=st.sampled_from([1, 2, 9]),
-        comes_after=st.sampled_from([None, 0, 0, 8, 13]), how=st.sampled_from(["typed", "checked in", "unsaid"]),
+        in_min=st.sampled_from([0, 0, 25]), comes_after=st.sampled_from([None, -25, -12, 0, 8, 13]),
+        how=st.sampled_from(["typed", "unsaid", "leaves again", "checked in", "checked in long before"]),
     )  # fmt: skip
-    def be_promised(self, household, kwh, hours, comes_after, how):
+    def be_promised(self, household, kwh, hours, in_min, comes_after, how):
         """From the wish to the promise at one go, or to the plug, where a place is free: more is there to break."""
         street = self.street
-        turn = street.asks(f"h{household}", kwh, hours, vehicle=f"car {household}/1")
+        earliest_ms = street.now_ms + in_min * MINUTE_MS
+        turn = street.asks(f"h{household}", kwh, hours, vehicle=f"car {household}/1", earliest_ms=earliest_ms)
         street.pass_by(1)
         if street.turn(turn).state != "offered":
             return
         street.desk.accept(turn, street.now_ms)
-        if comes_after is not None:
-            left = (street.turn(turn).place.start_ms - street.now_ms) // MINUTE_MS + comes_after
-            street.pass_by(max(1, left))
-            if street.turn(turn) in self.awaited():
-                if how == "checked in":
-                    street.desk.check_in(turn, street.now_ms)
-                self.drives_up(street.turn(turn), types=how == "typed", is_metered=True)
+        if comes_after is None:
+            return
+        checks_in_before = 8 if how == "checked in long before" else 0
+        at_ms = street.turn(turn).place.start_ms + comes_after * MINUTE_MS
+        street.pass_by(max(0, (at_ms - street.now_ms) // MINUTE_MS - checks_in_before))
+        if how.startswith("checked in") and self.is_now(street.turn(turn)):
+            street.desk.check_in(turn, street.now_ms)
+            street.pass_by(checks_in_before)
+        if street.turn(turn) in self.awaited():
+            self.drives_up(street.turn(turn), types=how == "typed", is_metered=True)
+            if how == "leaves again":
+                plug = street.turn(turn).place.connector
+                street.pass_by(3)
+                street.leaves(plug)
 
     @rule(data=st.data(), does=st.sampled_from(["accept", "accept", "accept", "snooze", "cancel"]))
     def answer(self, data, does):
@@ -101,7 +114,7 @@ class Lives(RuleBasedStateMachine):
     @rule(data=st.data())
     def check_in(self, data):
         if turn := self.any_of(data, "offered", "reserved"):
-            if self.witness.runs(turn, turn.place.connector):
+            if self.is_now(turn):
                 self.street.desk.check_in(turn.id, self.street.now_ms)
             else:
                 with pytest.raises(NotNow):
@@ -162,9 +175,11 @@ class Lives(RuleBasedStateMachine):
 
     # --- piles, and who leads ----------------------------------------------------------------------------------------
 
-    @rule(plug=st.sampled_from(PLUGS), what=st.sampled_from(["broken", "silent", "bays"]))
-    def trouble(self, plug, what):
-        """It begins, or it is over."""
+    @rule(data=st.data(), what=st.sampled_from(["broken", "silent", "bays"]))
+    def trouble(self, data, what):
+        """It begins, or it is over; rather at a plug of which somebody has a promise."""
+        held = [turn.place.connector for turn in self.street.ledger.turns(states=["reserved"])]
+        plug = data.draw(st.sampled_from([*held, *PLUGS]))
         if what != "bays" or self.is_empty(plug):
             vars(self.street)[what] ^= {plug}
 
@@ -190,13 +205,17 @@ class Lives(RuleBasedStateMachine):
         if is_over:
             self.street.burning.clear()
         if is_reset:
-            self.street.ledger.reset(SITE)
+            self.says_that_it_is_safe()
 
     @precondition(lambda self: self.street.ledger.cuts())
     @rule()
     def reset(self):
         self.street.burning.clear()
+        self.says_that_it_is_safe()
+
+    def says_that_it_is_safe(self) -> None:
         self.street.ledger.reset(SITE)
+        self.witness.is_cut = False
 
     @rule()
     def another_takes_over(self):
