@@ -25,6 +25,7 @@ class Witness:
         self.looked_ms, self.process = street.now_ms, street.process
         self.kept: set[str] = set()
         """Plugs that this look found another's, for now or soon."""
+        self.newcomers: set[str] = set()
         self.reserved_w = 0
         self.came_for: dict[str, Turn | None] = {}
         """Who was expected at each plug when this look began."""
@@ -59,6 +60,7 @@ class Witness:
                 self.kept_away.add(turn.id)
         self.looked_ms, self.process = street.now_ms, street.process
         self.kept = {plug for plug in PLUGS if self.is_kept(plug)}
+        self.newcomers = {plug for plug, car in street.cars.items() if car.seen_ms is None}
         self.reserved_w = self.power_w()
         self.came_for = {plug: self.expected(plug) for plug in PLUGS}
         was_lost = bool(street.fates)
@@ -90,7 +92,7 @@ class Witness:
                 assert active.place.end_ms > street.now_ms or known == "unheard", "who stays keeps a place"
             elif known == "car" and not self.is_cut:
                 self.is_not_served(plug, street.car_known(plug))
-            if known == "car" and active is not None:
+            if known == "car" and active is not None and plug not in self.newcomers:
                 assert street.car_known(plug).since_ms <= active.plugged_ms, "another's car is not its own"
             if known == "car" and active is not None and active.kind == "walk_in":
                 assert not self.typed_there(plug), "its own turn waits"
@@ -108,7 +110,7 @@ class Witness:
         if first is not None and was is not None and was.id == first.id:
             is_near = first.checked_in_ms is not None and first.checked_in_ms >= car.seen_ms - 5 * MINUTE_MS
             assert not is_near, "it checked in"
-        if car.seen_ms != now_ms or plug in self.kept:
+        if plug not in self.newcomers or plug in self.kept:
             return
         is_closed = not street.desk.is_open(bucket_at(now_ms), ledger.rules(SITE).rules)
         spare_w = LIMIT_W - max(self.reserved_w, self.power_w())
