@@ -285,8 +285,8 @@ class Lives(RuleBasedStateMachine):
             assert (turn.state == "cancelled") == (turn_id in self.witness.cancelled)
 
 
-PART = 50
-PARTS = max(1, int(os.environ.get("PROMISE_EXAMPLES", "500")) // 500)
+PART = 50  # a run's memory and the time of each example grow with what it has tried
+PARTS = max(1, int(os.environ.get("PROMISE_EXAMPLES", "500")) // 5 // PART)  # a life takes five times as long as there
 LIFE = settings(
     max_examples=PART, stateful_step_count=30, deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
