@@ -164,6 +164,8 @@ class Watch:
             says = "delayed" if turn.place is not None and place.connector == turn.place.connector else "moved"
             told = notice(moved, says, was=turn.place, why=cause)
             if self._try(*together, self._desk.change(turn, moved, outgoing=(told,)), now_ms=now_ms):
+                if place.start_ms < now_ms:
+                    self._kept_away[turn.id] = now_ms, cause
                 return True
         if not or_fail:
             return False

@@ -366,6 +366,21 @@ def test_who_was_kept_from_the_plug_until_the_place_was_over_has_not_missed_it()
     assert again.instead_of == turn
 
 
+def test_who_is_moved_into_what_is_left_of_a_place_behind_a_car_that_stays_has_not_missed_it():
+    street = Neighbourhood()
+    turn = promised(street, kwh=1.75)
+    was = street.turn(turn).place
+    assert len(was.watts) == 1
+    street.says(was.connector, "charging", kwh=0.0)
+    street.later(13)
+    street.now_ms = was.start_ms
+    street.later(1)
+    assert (street.turn(turn).state, street.turn(turn).place.first) == ("reserved", was.first)
+    assert street.turn(turn).moved_from == was.connector
+    street.later(14)
+    assert (street.turn(turn).state, street.turn(turn).cause) == ("failed", "BLOCKED")
+
+
 def test_who_comes_before_its_place_begins_and_is_not_known_may_have_what_is_free_until_then():
     street = Neighbourhood(piles=1)
     turn = promised(street, earliest_ms=street.now_ms + 2 * QUARTER_MS)
