@@ -15,6 +15,12 @@ from scheduler.meanwhile import EARLY_MS, is_asked, is_known
 from scheduler.site_facts import SiteFacts
 from scheduler.turns import STALE_MS, NotNow, Turn
 
+CLOCKS_MS = 5 * 60_000
+"""So much a device's clock may be ahead, uncorrected (`ingest/skew.py`)."""
+PAUSES_MS = 5 * 60_000
+"""A car that was given nothing yet and wants nothing for so long is full, and one that takes power for so long after
+it wanted none was not; before that it may be waking up, or keeping its battery warm.
+"""
 HEARD_EVERY_MS = 3 * 3_600_000
 """How often it is kept that a car is still there."""
 
@@ -26,6 +32,10 @@ class Arrivals:
         self._desk, self._ground, self._around = desk, ground, around
         self._given: dict[str, Charging] = {}
         """By connector, of the session there; what it was given is no longer said once the car has left."""
+        self._sessions: dict[str, str | None] = {}
+        """By turn at a plug the session that its car had there at the last look, if it had one."""
+        self._turning_ms: dict[str, int] = {}
+        """By turn at a plug since when its car is seen to want no more, or after that to take more all the same."""
         self._plugged_ms: dict[str, int] = {}
         """Since when a car is seen plugged, whatever the device's clock says of it."""
         self._without_a_turn: dict[str, Charging | None] = {}
@@ -38,6 +48,9 @@ class Arrivals:
     def look(self, now_ms: int) -> None:
         """Everything that changed at the plugs since the last look."""
         there = {turn.place.connector: turn for turn in self._desk.ledger.turns(states=["active"]) if turn.place}
+        here = {turn.id for turn in there.values()}
+        self._sessions = {turn: session for turn, session in self._sessions.items() if turn in here}
+        self._turning_ms = {turn: since_ms for turn, since_ms in self._turning_ms.items() if turn in here}
         self._hear(there, now_ms)
         held = self._held(now_ms)
         given = self._desk.ledger.versions()
@@ -55,8 +68,11 @@ class Arrivals:
         """Whether the turn there is over: its car left, or it came before its own place began and was a walk-in."""
         plug = self._ground.plug(connector)
         if plug.plugged is None:
-            return False
-        if not plug.plugged or _is_another(active, plug.charging):
+            if plug.trouble == "unknown" or active.finished_ms is None:
+                return False
+            self._left(active, connector, plug, now_ms)  # nobody can see it leave, and its household is done
+            return True
+        if not plug.plugged or self._is_another(active, plug.charging):
             self._left(active, connector, plug, now_ms)
             self._plugged_ms.pop(connector, None)
             return True
@@ -70,9 +86,8 @@ class Arrivals:
         plug = self._ground.plug(connector)
         if plug.plugged is None:
             return
-        if active is not None and active.charged_ms is None and _is_charged(active, plug):
-            with suppress(NotNow):
-                self._desk.charged(active, now_ms)
+        if active is not None:
+            self._charges(active, plug, now_ms)
         if plug.charging is not None:
             self._given[connector] = plug.charging
         if not plug.plugged:
@@ -83,6 +98,35 @@ class Arrivals:
             self._is_known(connector, holder, plug, now_ms) or self._is_new(connector, plug.charging)
         ):
             self._came(site, connector, plug, holder, now_ms)
+
+    def _charges(self, active: Turn, plug: PlugNow, now_ms: int) -> None:
+        """Its car wants no more, or was given what was planned with, or goes on after a pause of its own."""
+        if plug.charging is not None or active.id not in self._sessions:
+            self._sessions[active.id] = plug.charging.session if plug.charging is not None else None
+        had_kwh = plug.charging.energy_kwh if plug.charging is not None else 0.0
+        has_ended = plug.charging is not None and plug.charging.ended
+        has_all = active.kind == "asked" and had_kwh >= active.energy_kwh  # who came without a turn may want more
+        wants_no_more = plug.full or has_ended or has_all
+        is_charged = active.charged_ms is not None
+        if wants_no_more == is_charged or (is_charged and not plug.power_w):
+            self._turning_ms.pop(active.id, None)
+            return
+        since_ms = self._turning_ms.setdefault(active.id, now_ms)
+        is_sure = has_ended or has_all or (plug.full and had_kwh > 0)
+        if is_sure or now_ms - since_ms >= PAUSES_MS:
+            with suppress(NotNow):
+                (self._desk.resumed if is_charged else self._desk.charged)(active, now_ms)
+
+    def _is_another(self, turn: Turn, charging: Charging | None) -> bool:
+        """Whether the session there is not the one of the turn's car: that one left, and this is the next.
+
+        Who sees the turn for the first time can only compare when they began, and devices' clocks differ.
+        """
+        if charging is None or turn.plugged_ms is None:
+            return False
+        if turn.id in self._sessions:
+            return self._sessions[turn.id] not in (None, charging.session)
+        return charging.started_ms > turn.plugged_ms + CLOCKS_MS
 
     def _hear(self, there: dict[str, Turn], now_ms: int) -> None:
         """Keep of all cars together that they are still there."""
@@ -100,7 +144,7 @@ class Arrivals:
                     self._without_a_turn.pop(connector, None)
                     return
                 if holder.asked_ms is None or holder.asked_ms < plugged_ms:
-                    self._desk.whose(holder, now_ms)
+                    self._desk.whose(holder, now_ms, plugged_ms)
                     return
                 if is_asked(holder, now_ms) or (holder.place is not None and holder.place.start_ms <= now_ms):
                     return  # the watch finds it another place, and this one is free then
@@ -124,7 +168,7 @@ class Arrivals:
         if refused is None:
             self._without_a_turn[connector] = charging  # it is known by now which session that car's is
             return False
-        return charging is not None and charging.started_ms != refused.started_ms
+        return charging is not None and charging.session != refused.session
 
     def _is_known(self, connector: str, holder: Turn | None, plug: PlugNow, now_ms: int) -> bool:
         """Whether code or check-in says that the car is its own, also one that was refused a place before."""
@@ -151,16 +195,3 @@ class Arrivals:
 def _typed_code(holder: Turn | None, plug: PlugNow) -> bool:
     """Whether the code of whom the plug is held for was typed by the car that is there."""
     return holder is not None and holder.code is not None and plug.token == holder.code
-
-
-def _is_charged(turn: Turn, plug: PlugNow) -> bool:
-    """Whether its car wants no more, or was given what was planned with. Who came without a turn may want more."""
-    if plug.full or (plug.charging is not None and plug.charging.ended):
-        return True
-    had_kwh = plug.charging.energy_kwh if plug.charging is not None else 0.0
-    return turn.kind == "asked" and had_kwh >= turn.energy_kwh
-
-
-def _is_another(turn: Turn, charging: Charging | None) -> bool:
-    """Whether the session there began after the turn's car came: that one left, and this is the next."""
-    return charging is not None and turn.plugged_ms is not None and charging.started_ms > turn.plugged_ms

@@ -166,13 +166,19 @@ class Desk:
         """Its household is at the plug. Raises NotNow, also where its place is not now."""
         return self._step(which, now_ms, lambda turn: meanwhile.checked_in(turn, now_ms), by=by)
 
-    def whose(self, which: Which, now_ms: int) -> Turn:
-        """A car is at the plug of a turn, and nothing says whose: ask its household. Raises NotNow."""
-        return self._step(which, now_ms, lambda turn: meanwhile.asked(turn, now_ms), by="watch", says="asked")
+    def whose(self, which: Which, now_ms: int, plugged_ms: int) -> Turn:
+        """A car is at the plug of a turn since then, and nothing says whose: ask its household. Raises NotNow."""
+        return self._step(
+            which, now_ms, lambda turn: meanwhile.asked(turn, now_ms, plugged_ms), by="watch", says="asked"
+        )
 
     def charged(self, which: Which, now_ms: int) -> Turn:
         """Its car wants no more, or has what was planned for it. Raises NotNow."""
         return self._step(which, now_ms, lambda turn: meanwhile.charged(turn, now_ms), by="watch", says="charged")
+
+    def resumed(self, which: Which, now_ms: int) -> Turn:
+        """Its car takes more all the same. Raises NotNow."""
+        return self._step(which, now_ms, meanwhile.resumed, by="watch")
 
     def told_charged(self, which: Which, now_ms: int, sent: str | None = None) -> Turn:
         """The notice `sent` of that was delivered: overstay is counted from its time on. Raises NotNow."""

@@ -20,10 +20,11 @@ Trouble = Literal["silent", "broken", "unknown"]
 
 
 class Charging(NamedTuple):
-    """The session that a connector lives: since when by the device's clock, and what it was given until now. `ended`
-    says that ingest saw the end of charging.
+    """The session that a connector lives: its id, since when by the device's clock, and what it was given until now.
+    `ended` says that ingest saw the end of charging.
     """
 
+    session: str
     started_ms: int
     energy_kwh: float
     ended: bool = False
@@ -145,7 +146,7 @@ class Ground:
         charging = (
             None
             if now is None
-            else Charging(parse_rfc3339(now.started_at), now.energy_kwh, now.charge_ended_at is not UNSET)
+            else Charging(now.id, parse_rfc3339(now.started_at), now.energy_kwh, now.charge_ended_at is not UNSET)
         )
         if said.state in ("faulted", "unavailable"):
             return PlugNow(None, charging, "broken")

@@ -34,11 +34,12 @@ def soon(turn: Turn, now_ms: int) -> Turn:
     return replace(turn, soon_ms=now_ms)
 
 
-def asked(turn: Turn, now_ms: int) -> Turn:
-    """A car is at its plug, and nothing says whose: its household is asked. What it said of an earlier one is over.
-    Raises NotNow.
+def asked(turn: Turn, now_ms: int, plugged_ms: int) -> Turn:
+    """A car is at its plug since then, and nothing says whose: its household is asked. What it said of an earlier one
+    is over. Raises NotNow, also where it said of this one, or was asked.
     """
-    if turn.state not in ("offered", "reserved"):
+    is_asked_already = turn.asked_ms is not None and turn.asked_ms >= plugged_ms
+    if turn.state not in ("offered", "reserved") or is_asked_already or is_known(turn, plugged_ms):
         raise NotNow(turn, "plug_in")
     return replace(turn, asked_ms=now_ms, checked_in_ms=None)
 
@@ -67,6 +68,13 @@ def charged(turn: Turn, now_ms: int) -> Turn:
     if turn.state != "active" or turn.charged_ms is not None:
         raise NotNow(turn, "end")
     return replace(turn, charged_ms=now_ms)
+
+
+def resumed(turn: Turn) -> Turn:
+    """Its car had paused, and takes more: it was not charged, and nothing was overstay. Raises NotNow."""
+    if turn.state != "active" or turn.charged_ms is None or turn.finished_ms is not None:
+        raise NotNow(turn, "end")
+    return replace(turn, charged_ms=None, leave_by_ms=None)
 
 
 def finished(turn: Turn, now_ms: int) -> Turn:

@@ -82,7 +82,9 @@ class Pretended(Ground):
 
     def look(self, now_ms: int) -> None:  # noqa: ARG002
         for name, parked in zip(self.names, self._world.at, strict=True):
-            charging = Charging(parked.plugged_ms, parked.given_kwh) if parked is not None else None
+            charging = (
+                Charging(str(parked.plugged_ms), parked.plugged_ms, parked.given_kwh) if parked is not None else None
+            )
             self.plugs[name] = PlugNow(parked is not None, charging)
 
     def sites(self) -> dict[str, SiteFacts]:

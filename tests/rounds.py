@@ -46,6 +46,8 @@ class Neighbourhood:
         self.now_ms, self.mono_s, self.believed = NINE_MS, 0.0, True
         self.said: dict[str, DeviceState] = {}
         self.tokens: dict[str, str] = {}
+        self.sessions: dict[str, int] = {}
+        """By connector when the session there began, as it was said first."""
         self.names = Names()
         self.ledger = ledger or MemoryLedger(lambda: 0)
         self.rules = RuleSet(site=SITE, compounds=(*compounds,), quiet=NO_QUIET)
@@ -68,12 +70,15 @@ class Neighbourhood:
         self.rounds = Rounds(self.desk, self.ground, Watch(self.desk, self.ground), self.arrivals, self.planning)
 
     def says(self, connector: str, state: str, kwh: float | None = None, since_ms: int | None = None, **more) -> None:
-        """What a connector says from now on; with `kwh`, of a session that began then."""
+        """What a connector says from now on; with `kwh`, of a session that began then (within a minute: the same)."""
         device, _, number = connector.rpartition("/")
         session = None
+        before = self.sessions.pop(connector, None)
         if kwh is not None:
             began_ms = self.now_ms if since_ms is None else since_ms
-            session = SessionNow(id=f"s{began_ms}", started_at=rfc3339(began_ms), energy_kwh=kwh)
+            is_same = before is not None and since_ms is not None and abs(before - since_ms) <= 60_000
+            self.sessions[connector] = before if is_same and before is not None else began_ms
+            session = SessionNow(id=f"s{self.sessions[connector]}", started_at=rfc3339(began_ms), energy_kwh=kwh)
         said = ConnectorState(
             connector=int(number), state=state, observed_at=rfc3339(self.now_ms), session=session, **more
         )

@@ -158,7 +158,7 @@ NOTICES = [
         "Your objection has an answer: You are right: 我们已更正。",
     ),
     (
-        told(asked(reserved(), NINE_MS), "asked", place="plug 1"),
+        told(asked(reserved(), NINE_MS, NINE_MS), "asked", place="plug 1"),
         "有车插上了plug 1。如果是您的车，请在 11月22日 17:10 前确认；否则这个位置可能保不住。",
         "A car was plugged in at plug 1. If it is yours, please say so by 22 Nov 17:10, or you may lose the place.",
     ),

@@ -10,7 +10,7 @@ from ingest.clock import rfc3339
 from scheduler.buckets import BUCKET_MS, Place, bucket_at
 from scheduler.planning import _weight, is_time_to_offer
 from scheduler.quiet import QuietHours
-from scheduler.turns import LIVE
+from scheduler.turns import LIVE, NotNow
 from tests.rounds import SITE, Neighbourhood
 
 ONE, TWO = f"{SITE}/pile-01/1", f"{SITE}/pile-02/1"
@@ -411,6 +411,83 @@ def test_a_car_that_has_what_was_planned_or_wants_no_more_is_charged(charged):
     told = street.turn(turn)
     assert (told.charged_ms, said_to(street, turn)[-1]) == (street.now_ms, "charged")
     assert told.leave_by_ms == street.now_ms + 30 * 60_000
+
+
+@pytest.mark.parametrize("ahead_s", [2, 30, 240])
+def test_a_pile_whose_clock_is_ahead_ends_no_turn(ahead_s):
+    street = Neighbourhood(piles=1)
+    turn = promised(street)
+    street.later(15)
+    street.comes(turn, since_ms=street.now_ms + ahead_s * 1_000)
+    street.later(10)
+    assert [(one.id, one.state) for one in street.ledger.turns()] == [(turn, "active")]
+    street.lead()
+    street.later(2)
+    assert street.turn(turn).state == "active"
+
+
+def test_a_car_that_pauses_of_its_own_was_not_charged_and_does_not_overstay():
+    street = Neighbourhood(piles=1)
+    turn = promised(street, kwh=14.0)
+    street.later(15)
+    street.comes(turn)
+    street.later(5)
+    since_ms = street.turn(turn).plugged_ms
+    street.says(ONE, "suspended", kwh=0.5, since_ms=since_ms, suspended_by="ev")
+    street.later(1)
+    assert street.turn(turn).charged_ms is not None
+    street.says(ONE, "charging", kwh=2.0, since_ms=since_ms, power_kw=7.0)
+    street.later(4)
+    assert street.turn(turn).charged_ms is not None  # it may only be keeping its battery warm
+    street.later(3)
+    assert (street.turn(turn).charged_ms, street.turn(turn).leave_by_ms) == (None, None)
+    street.later(60)
+    street.says(ONE, "available")
+    street.later(1)
+    [delivery] = street.ledger.deliveries(["h1"], 0)
+    assert delivery.overstay_ms == 0
+
+
+def test_a_car_that_is_only_waking_up_is_not_told_to_move():
+    street = Neighbourhood(piles=1)
+    turn = promised(street)
+    street.later(15)
+    street.comes(turn, "suspended", suspended_by="ev")
+    street.later(3)
+    assert street.turn(turn).charged_ms is None
+    street.later(5)
+    assert street.turn(turn).charged_ms is not None
+
+
+@pytest.mark.parametrize("trouble", ["broken", "silent"])
+def test_who_drives_away_from_a_pile_that_broke_or_fell_silent_can_say_so_and_ask_again(trouble):
+    street = Neighbourhood()
+    turn = promised(street)
+    street.later(15)
+    street.comes(turn)
+    street.later(5)
+    device = street.turn(turn).place.connector.rpartition("/")[0]
+    if trouble == "broken":
+        street.says(street.turn(turn).place.connector, "faulted")
+    silent = [device] if trouble == "silent" else []
+    street.later(20, *silent)
+    assert street.turn(turn).state == "active"
+    street.desk.finish(turn, street.now_ms)
+    street.later(1, *silent)
+    assert street.turn(turn).state == "done"
+    assert street.turn(street.asks()).state == "requested"
+
+
+def test_a_check_in_during_a_look_is_not_taken_back_by_it():
+    street = Neighbourhood(piles=1)
+    turn = promised(street)
+    street.later(15)
+    seen = street.turn(turn)
+    street.desk.check_in(turn, street.now_ms)
+    with pytest.raises(NotNow):
+        street.desk.whose(seen, street.now_ms, street.now_ms)
+    assert street.turn(turn).checked_in_ms == street.now_ms
+    assert said_to(street, turn)[-1] != "asked"
 
 
 def test_a_car_that_was_there_before_the_scheduler_is_a_walk_in_once():
