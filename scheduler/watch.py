@@ -48,20 +48,24 @@ class Watch:
         self._awake = False
         self._kept_away: dict[str, tuple[int, Cause]] = {}
         """By promise whose place runs, when its plug was last not there for it, and why."""
+        self._leave_by_ms: dict[str, int | None] = {}
+        """By connector with the car of a turn, by when that was told to leave."""
 
     def tick(self, now_ms: int) -> None:
         """Everything that is due: first cars that stay beyond their place, so that no one's hold runs for nothing."""
         self._awake = self._looked_ms is not None and now_ms - self._looked_ms <= self._awake_ms
         self._looked_ms = now_ms
-        for turn in self._ledger.turns(states=["active"]):
+        there = self._ledger.turns(states=["active"])
+        for turn in there:
             with self._around(turn.site), suppress(NotNow, UnknownSite):  # it changed since: the next look decides
                 self._stays(turn, now_ms)
+        self._leave_by_ms = {turn.place.connector: turn.leave_by_ms for turn in there if turn.place is not None}
         held = self._ledger.turns(states=["offered", "reserved"])
         self._kept_away = {turn.id: self._kept_away[turn.id] for turn in held if turn.id in self._kept_away}
         for turn in held:
             with self._around(turn.site), suppress(NotNow, UnknownSite):
                 self._awaits(turn, now_ms)
-                if meanwhile.is_soon(turn, now_ms):
+                if meanwhile.is_soon(turn, now_ms) and not self._waits_behind_another(turn):
                     self._leave(turn, meanwhile.soon(turn, now_ms), now_ms, says="soon")
         seen: set[tuple[str, int]] = set()
         while over := [turn for turn in self._ledger.due(now_ms, AT_A_TIME) if (turn.id, turn.rev) not in seen]:
@@ -78,11 +82,24 @@ class Watch:
         if begins_in_ms <= 0 and turn.state == "reserved" and not (seen == "free" and self._awake):
             self._kept_away[turn.id] = now_ms, CAUSES.get(seen, "BLOCKED" if seen == "arriving" else "BROKEN_CHARGER")
         ahead_ms = {"broken": BROKEN_AHEAD_MS, "silent": LAST_LOOK_MS}.get(seen, 0)
-        if seen not in CAUSES or begins_in_ms > ahead_ms:
+        is_stuck = seen == "taken" and begins_in_ms > 0 and self._overstays(turn.place.connector, now_ms)
+        if seen not in CAUSES or begins_in_ms > (LAST_LOOK_MS if is_stuck else ahead_ms):
             return
         if seen == "taken" and (turn.state == "offered" or self._may_be_its_own(turn, now_ms)):
             return
-        self._elsewhere(turn, now_ms, CAUSES[seen], or_fail=begins_in_ms <= LAST_LOOK_MS)
+        self._elsewhere(turn, now_ms, CAUSES[seen], or_fail=begins_in_ms <= LAST_LOOK_MS, in_time=is_stuck)
+
+    def _overstays(self, connector: str, now_ms: int) -> bool:
+        """Whether the car there has no turn, or stays beyond the time by which it was told to leave."""
+        if connector not in self._leave_by_ms:
+            return True
+        leave_by_ms = self._leave_by_ms[connector]
+        return leave_by_ms is not None and leave_by_ms <= now_ms
+
+    def _waits_behind_another(self, turn: Turn) -> bool:
+        """Whether it was delayed and its plug is still taken: that it begins soon would be said again and again."""
+        assert turn.place is not None
+        return turn.delayed_ms is not None and self._plugs.seen(turn.place.connector) == "taken"
 
     def _may_be_its_own(self, turn: Turn, now_ms: int) -> bool:
         """Whether the car at its plug was just said to be its own, or that is still being asked. A check-in beside the
@@ -150,9 +167,17 @@ class Watch:
                 turn = self._desk.turn(turn.id)
 
     def _elsewhere(
-        self, turn: Turn, now_ms: int, cause: Cause, *, with_: Change | None = None, or_fail: bool = True
+        self,
+        turn: Turn,
+        now_ms: int,
+        cause: Cause,
+        *,
+        with_: Change | None = None,
+        or_fail: bool = True,
+        in_time: bool = False,
     ) -> bool:
-        """Move a promise to the first place that is free before it must leave; where there is none, fail it.
+        """Move a promise to the first place that is free before it must leave; where there is none, fail it. `in_time`:
+        to one that begins when it was promised, or not yet.
 
         Whether anything of it was kept.
         """
@@ -160,6 +185,8 @@ class Watch:
         for place in self._other.places(turn, now_ms):
             moved = turns.moved(turn, place, now_ms, self._desk.quiet(turn))
             later = turn.place is not None and place.start_ms > turn.place.start_ms
+            if later and in_time:
+                return False
             moved = turns.delayed(moved, now_ms) if later else moved
             says = "delayed" if turn.place is not None and place.connector == turn.place.connector else "moved"
             told = notice(moved, says, was=turn.place, why=cause)
@@ -167,7 +194,7 @@ class Watch:
                 if place.start_ms < now_ms:
                     self._kept_away[turn.id] = now_ms, cause
                 return True
-        if not or_fail:
+        if not or_fail or in_time:
             return False
         if turn.state == "offered":
             told = notice(turns.withdrawn(turn), "withdrawn", was=turn.place, why=cause)

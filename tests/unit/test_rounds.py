@@ -543,6 +543,39 @@ def test_while_nothing_may_be_believed_nobody_is_taken_to_have_left():
     assert [turn.state for turn in street.ledger.turns()] == ["active"]
 
 
+def test_ten_minutes_before_its_start_a_turn_is_moved_away_from_a_bay_that_a_stranger_keeps():
+    street = Neighbourhood()
+    turn = promised(street, earliest_ms=street.now_ms + 2 * QUARTER_MS)
+    place = street.turn(turn).place
+    street.says(place.connector, "available", bay_occupied=True)
+    street.later((place.start_ms - street.now_ms) / 60_000 - 11)
+    assert street.turn(turn).place == place
+    street.later(1)
+    moved = street.turn(turn).place
+    assert (moved.connector != place.connector, moved.start_ms) == (True, place.start_ms)
+
+
+def test_where_no_other_plug_is_free_in_time_it_waits_until_its_start():
+    street = Neighbourhood(piles=1)
+    turn = promised(street, earliest_ms=street.now_ms + 2 * QUARTER_MS)
+    place = street.turn(turn).place
+    street.says(ONE, "available", bay_occupied=True)
+    street.later((place.start_ms - street.now_ms) / 60_000 - 1)
+    assert street.turn(turn).place == place
+    street.says(ONE, "available")
+    street.later(2)
+    assert street.turn(turn).place == place
+
+
+def test_who_is_delayed_behind_a_car_is_not_told_again_and_again_that_the_turn_begins_soon():
+    street = Neighbourhood(piles=1)
+    turn = promised(street, hours=9)
+    street.says(ONE, "available", bay_occupied=True)
+    street.later(120)
+    said = said_to(street, turn)
+    assert (said.count("soon"), said.count("delayed") > 3) == (1, True)
+
+
 def test_who_was_promised_a_plug_that_breaks_is_moved():
     street = Neighbourhood()
     turn = promised(street)
