@@ -123,19 +123,15 @@ class Watch:
         """Missed only where it is known that the plug was there for it."""
         assert turn.place is not None
         seen, is_past = self._plugs.seen(turn.place.connector), turn.place.end_ms <= now_ms
-        kept_ms, why = self._kept_away.get(turn.id, (0, "BLOCKED"))
+        kept_ms, why = self._kept_away.get(turn.id, (0, "BROKEN_CHARGER"))
         quiet = self._desk.quiet(turn)
-        if seen == "free" and kept_ms and now_ms < quiet.after(kept_ms, HOLD_MIN):
-            if is_past:
-                self._try(*self._failing(turn, why, now_ms), now_ms=now_ms)
-            else:
-                self._leave(turn, turns.waits_on(turn, kept_ms, quiet), now_ms)
-        elif seen == "free" or (seen == "arriving" and is_past):
+        is_kept = kept_ms > 0 and now_ms < quiet.after(kept_ms, HOLD_MIN)
+        if seen == "free" and not is_kept:
             self._leave(turn, turns.missed(turn, now_ms), now_ms, says="missed")
         elif is_past:
-            self._try(*self._failing(turn, CAUSES.get(seen, "BROKEN_CHARGER"), now_ms), now_ms=now_ms)
+            self._try(*self._failing(turn, CAUSES.get(seen, why), now_ms), now_ms=now_ms)
         elif seen not in CAUSES:
-            self._leave(turn, turns.waits_on(turn, now_ms, quiet), now_ms)
+            self._leave(turn, turns.waits_on(turn, kept_ms or now_ms, quiet), now_ms)
 
     def _unheard(self, turn: Turn, now_ms: int) -> None:
         """A car whose plug was not heard of for a day, or that left unseen: it was there until it was last heard of."""

@@ -696,6 +696,15 @@ def test_who_stands_in_the_bay_when_the_hold_ends_is_awaited():
     assert street.turn(turn).state == "active"
 
 
+def test_who_stands_in_the_bay_when_the_place_is_over_has_not_missed_it():
+    street = Neighbourhood(piles=1)
+    turn = promised(street, kwh=1.75)
+    street.later(28)
+    street.says(ONE, "available", bay_occupied=True)
+    street.later(3)
+    assert (street.turn(turn).state, street.turn(turn).cause) == ("failed", "BLOCKED")
+
+
 def test_a_pile_that_is_taken_out_of_the_inventory_moves_its_turns():
     street = Neighbourhood()
     turn = promised(street)
