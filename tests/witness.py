@@ -253,9 +253,7 @@ class Witness:
     def missed(self, turn: Turn, now_ms: int) -> None:
         """Its plug was there for it for a quarter of an hour outside quiet hours, or for all of its place."""
         known = self.street.known(turn.place.connector)
-        assert known == "free" or (known == "bay" and turn.place.end_ms <= now_ms), (
-            f"nobody can come to what is {known}"
-        )
+        assert known == "free", f"nobody can come to what is {known}"
         waited = self.street.desk.quiet(turn).after(self.awaited_ms[turn.id], 15) <= now_ms
         is_past = turn.place.end_ms <= now_ms and turn.id not in self.kept_away
         assert waited or is_past, "it was kept from its plug"
