@@ -90,10 +90,8 @@ class Watch:
         self._elsewhere(turn, now_ms, CAUSES[seen], or_fail=begins_in_ms <= LAST_LOOK_MS, in_time=is_stuck)
 
     def _overstays(self, connector: str, now_ms: int) -> bool:
-        """Whether the car there has no turn, or stays beyond the time by which it was told to leave."""
-        if connector not in self._leave_by_ms:
-            return True
-        leave_by_ms = self._leave_by_ms[connector]
+        """Whether the car of a turn stays there beyond the time by which it was told to leave."""
+        leave_by_ms = self._leave_by_ms.get(connector)
         return leave_by_ms is not None and leave_by_ms <= now_ms
 
     def _waits_behind_another(self, turn: Turn) -> bool:

@@ -543,11 +543,26 @@ def test_while_nothing_may_be_believed_nobody_is_taken_to_have_left():
     assert [turn.state for turn in street.ledger.turns()] == ["active"]
 
 
-def test_ten_minutes_before_its_start_a_turn_is_moved_away_from_a_bay_that_a_stranger_keeps():
+def behind_a_car_that_overstays(street):
+    """A turn that begins in half an hour at a plug whose car was to leave, and stays."""
+    stays = promised(street)
+    street.later(15)
+    street.comes(stays)
+    street.later(1)
+    connector = street.turn(stays).place.connector
+    street.says(connector, "finishing", kwh=7.0, since_ms=street.turn(stays).plugged_ms)
+    street.later(60)
+    turn = street.asks("h2")
+    place = Place(connector, bucket_at(street.now_ms) + 2, (7_000,) * 4)
+    for step in (street.desk.plan, street.desk.offer):
+        step(turn, place, street.now_ms)
+    street.desk.accept(turn, street.now_ms)
+    return turn, place
+
+
+def test_ten_minutes_before_its_start_a_turn_is_moved_away_from_a_car_that_overstays():
     street = Neighbourhood()
-    turn = promised(street, earliest_ms=street.now_ms + 2 * QUARTER_MS)
-    place = street.turn(turn).place
-    street.says(place.connector, "available", bay_occupied=True)
+    turn, place = behind_a_car_that_overstays(street)
     street.later((place.start_ms - street.now_ms) / 60_000 - 11)
     assert street.turn(turn).place == place
     street.later(1)
@@ -557,9 +572,7 @@ def test_ten_minutes_before_its_start_a_turn_is_moved_away_from_a_bay_that_a_str
 
 def test_where_no_other_plug_is_free_in_time_it_waits_until_its_start():
     street = Neighbourhood(piles=1)
-    turn = promised(street, earliest_ms=street.now_ms + 2 * QUARTER_MS)
-    place = street.turn(turn).place
-    street.says(ONE, "available", bay_occupied=True)
+    turn, place = behind_a_car_that_overstays(street)
     street.later((place.start_ms - street.now_ms) / 60_000 - 1)
     assert street.turn(turn).place == place
     street.says(ONE, "available")
