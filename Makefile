@@ -64,7 +64,7 @@ bench-race: setup  ## 100 000 attempts at the same buckets on SQLite and Postgre
 bench-planner: setup  ## plans of 100 seeded sites within a second each, beside CP-SAT's bound given a minute (up to 100 min)
 	@$(BIN)/python -m benchmarks.planner $(ARGS)
 
-promises: setup  ## 10 000 lives at the desk and 2 000 in a neighbourhood: is a promise ever broken? (4 minutes on two cores)
+promises: setup  ## 10 000 lives at the desk and 2 000 in a neighbourhood: is a promise ever broken? (3 minutes on two cores)
 	@echo "10 000 lives of promises, then 2 000 of a whole neighbourhood, in two halves"
 	@export PROMISE_EXAMPLES=5000; for half in 1 2; do \
 	    $(BIN)/pytest -q tests/integration/test_promises.py tests/integration/test_neighbourhood.py & halves+=" $$!"; done; \
