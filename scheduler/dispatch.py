@@ -156,6 +156,8 @@ class Dispatch:
         may_w, takes_w = self._most_w(connector, told, now_ms, heard), 0
         if told is not None and told.is_over(now_ms):
             takes_w = connector.fallback_w
+        if plug.may_have_fallen_back:
+            may_w = takes_w = max(may_w, connector.fallback_w)
         if _is_too_much(plug.power_w, may_w):  # it began anew, or does not obey
             may_w = takes_w = plug.power_w
         promised_w = wants_w = 0

@@ -9,7 +9,7 @@ from msgspec import UNSET, UnsetType
 
 from ingest.assets import Device, Inventory, Site
 from ingest.clock import parse_rfc3339
-from ingest.freshness import stale_after_ms
+from ingest.freshness import falls_back_after_ms, stale_after_ms
 from ingest.messages import ConnectorState, DeviceState
 from ingest.sessions import PLUGGED
 from scheduler.elsewhere import Seen
@@ -47,6 +47,8 @@ class PlugNow(NamedTuple):
     """Since when it is in that state."""
     token: str | None = None
     """The code that was typed there."""
+    may_have_fallen_back: bool = False
+    """Not heard for so long that it may draw its fallback, and not long enough to be silent."""
 
 
 SILENT, UNKNOWN = PlugNow(trouble="silent"), PlugNow(trouble="unknown")
@@ -148,14 +150,17 @@ class Ground:
             if now is None
             else Charging(now.id, parse_rfc3339(now.started_at), now.energy_kwh, now.charge_ended_at is not UNSET)
         )
+        falls_back_ms = falls_back_after_ms(state.interval_s, self._heard.speed())
+        is_quiet = now_ms >= parse_rfc3339(said.observed_at) + falls_back_ms
         if said.state in ("faulted", "unavailable"):
-            return PlugNow(None, charging, "broken")
+            return PlugNow(None, charging, "broken", may_have_fallen_back=is_quiet)
         paused_by = said.suspended_by if said.state == "suspended" else None
         return PlugNow(
             plugged=said.state in PLUGGED, charging=charging, bay_taken=said.bay_occupied is True,
             power_w=0 if said.power_kw is UNSET else round(said.power_kw * 1_000),
             full=said.state == "finishing" or paused_by == "ev", held_back=paused_by == "evse",
             preparing=said.state == "preparing", since_ms=_ms(said.since), token=self._heard.token(connector),
+            may_have_fallen_back=is_quiet,
         )  # fmt: skip
 
     def _unheard(self, state: DeviceState | None, now_ms: int) -> PlugNow:

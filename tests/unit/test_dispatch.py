@@ -85,8 +85,8 @@ def test_a_walk_in_gives_way_to_what_was_promised(site):
     assert (site.limit_kw[other], site.limit_kw[place.connector]) == (0, 7)
 
 
-def test_power_goes_on_to_the_next_car_when_the_first_is_full(site):
-    """Two that are plugged, of whom one waits; and it begins before its own hour, since nobody else wants the power."""
+def two_in_turn(site):
+    """Two that are plugged, of whom the second waits until the power of the first is its own."""
     plugs = [f"{SITE}/pile-0{no}/1" for no in (1, 2)]
     for no, plug in enumerate(plugs):
         place = Place(plug, bucket_at(site.street.now_ms), ((7_000, 0), (0, 7_000))[no])
@@ -95,6 +95,11 @@ def test_power_goes_on_to_the_next_car_when_the_first_is_full(site):
         site.street.desk.offer(turn, place, site.street.now_ms)
         site.street.desk.accept(turn, site.street.now_ms)
         site.street.comes(turn)
+
+
+def test_power_goes_on_to_the_next_car_when_the_first_is_full(site):
+    """The second begins before its own hour, since nobody else wants the power."""
+    two_in_turn(site)
     site.later()
     assert site.limit_kw == {ONE: 7, TWO: 0, THREE: 0}
     site.street.says(ONE, "suspended", kwh=1.75, suspended_by="ev", since_ms=site.street.now_ms - 60_000)
@@ -205,6 +210,30 @@ def test_a_silent_pile_takes_its_share_of_the_power_with_it(site):
     fallback_kw = site.street.ground.site(SITE).connectors[0].fallback_w / 1_000
     assert site.limit_kw[TWO] == pytest.approx(7.0 - fallback_kw)
     assert site.codes() == [("power_short", SITE)]
+
+
+def test_a_pile_that_is_about_to_fall_back_takes_its_fallback_from_the_others(site):
+    """It falls back after two intervals of silence; that it is silent is known only after three."""
+    site.street.says(TWO, "charging", kwh=0.0)
+    site.later()
+    site.silent = (f"{SITE}/pile-01",)
+    site.later(1.4)
+    assert site.limit_kw[TWO] == 7, "it is only late"
+    site.later(0.2)
+    fallback_kw = site.street.ground.site(SITE).connectors[0].fallback_w / 1_000
+    assert site.limit_kw[TWO] == pytest.approx(7.0 - fallback_kw, abs=0.001)
+    site.silent = ()
+    site.later()
+    assert site.limit_kw[TWO] == 7
+
+
+def test_a_pile_that_may_have_fallen_back_still_counts_at_a_last_limit_that_is_higher(site):
+    two_in_turn(site)
+    site.later()
+    site.street.says(ONE, "suspended", kwh=1.75, suspended_by="ev", since_ms=site.street.now_ms - 60_000)
+    site.deaf = site.silent = (f"{SITE}/pile-01",)
+    site.later(1.6)
+    assert (site.limit_kw[ONE], site.limit_kw[TWO]) == (7, 0), "it was not heard to take the cut"
 
 
 def said(site, kind):
