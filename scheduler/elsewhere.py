@@ -16,6 +16,7 @@ Seen = Literal["free", "arriving", "taken", "broken", "silent", "unknown"]
 
 CAUSES: dict[Seen, Cause] = {"taken": "BLOCKED", "broken": "BROKEN_CHARGER", "silent": "BROKEN_CHARGER"}
 """Why who is awaited there could not plug in; nothing of a plug that is none of these."""
+GONE: frozenset[Seen] = frozenset({"broken", "silent"})
 WORKS: frozenset[Seen] = frozenset({"free", "arriving", "taken"})
 
 

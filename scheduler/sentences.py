@@ -160,7 +160,7 @@ SENTENCES: dict[str, tuple[str, str]] = {
     # --- why a promise was not kept as it was made, within the sentences before --------------------------------------
     "why_BLOCKED": ("车位被占用", "the bay is blocked"),
     "why_BROKEN_CHARGER": ("充电桩出了故障", "the pile is broken"),
-    "why_POWER_OUTAGE": ("停电了", "the power is cut"),
+    "why_POWER_OUTAGE": ("整个站点断电或失联", "the whole site is down"),
 }
 
 

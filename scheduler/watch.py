@@ -11,7 +11,7 @@ from scheduler import meanwhile, turns
 from scheduler.alone import Around, not_alone
 from scheduler.buckets import BUCKETS_PER_DAY
 from scheduler.desk import Desk, UnknownSite, delivered
-from scheduler.elsewhere import CAUSES, Elsewhere, Plugs
+from scheduler.elsewhere import CAUSES, GONE, Elsewhere, Plugs, Seen
 from scheduler.ledger import Change, Moved, OverLimit, Taken
 from scheduler.postings import given_back, notice
 from scheduler.turns import HOLD_MIN, Cause, NotNow, Turn
@@ -80,14 +80,14 @@ class Watch:
         seen = self._plugs.seen(turn.place.connector)
         begins_in_ms = turn.place.start_ms - now_ms
         if begins_in_ms <= 0 and turn.state == "reserved" and not (seen == "free" and self._awake):
-            self._kept_away[turn.id] = now_ms, CAUSES.get(seen, "BLOCKED" if seen == "arriving" else "BROKEN_CHARGER")
+            self._kept_away[turn.id] = now_ms, "BLOCKED" if seen == "arriving" else self._cause(turn, seen)
         ahead_ms = {"broken": BROKEN_AHEAD_MS, "silent": LAST_LOOK_MS}.get(seen, 0)
         is_stuck = seen == "taken" and begins_in_ms > 0 and self._overstays(turn.place.connector, now_ms)
         if seen not in CAUSES or begins_in_ms > (LAST_LOOK_MS if is_stuck else ahead_ms):
             return
         if seen == "taken" and (turn.state == "offered" or self._may_be_its_own(turn, now_ms)):
             return
-        self._elsewhere(turn, now_ms, CAUSES[seen], or_fail=begins_in_ms <= LAST_LOOK_MS, in_time=is_stuck)
+        self._elsewhere(turn, now_ms, self._cause(turn, seen), or_fail=begins_in_ms <= LAST_LOOK_MS, in_time=is_stuck)
 
     def _overstays(self, connector: str, now_ms: int) -> bool:
         """Whether the car of a turn stays there beyond the time by which it was told to leave."""
@@ -98,6 +98,14 @@ class Watch:
         """Whether it was delayed and its plug is still taken: that it begins soon would be said again and again."""
         assert turn.place is not None
         return turn.delayed_ms is not None and self._plugs.seen(turn.place.connector) == "taken"
+
+    def _cause(self, turn: Turn, seen: Seen) -> Cause:
+        """Why its plug was not there for it: where of several piles none works, that is more than a broken pile."""
+        cause = CAUSES.get(seen, "BROKEN_CHARGER")
+        site = self._desk.sites.site(turn.site) if seen in GONE else None
+        plugs = () if site is None else [one.id for one in site.connectors]
+        is_several = len({plug.rpartition("/")[0] for plug in plugs}) > 1
+        return "POWER_OUTAGE" if is_several and all(self._plugs.seen(plug) in GONE for plug in plugs) else cause
 
     def _may_be_its_own(self, turn: Turn, now_ms: int) -> bool:
         """Whether the car at its plug was just said to be its own, or that is still being asked. A check-in beside the
@@ -127,7 +135,8 @@ class Watch:
         if seen == "free" and not is_kept:
             self._leave(turn, turns.missed(turn, now_ms), now_ms, says="missed")
         elif is_past:
-            self._try(*self._failing(turn, CAUSES.get(seen, why), now_ms), now_ms=now_ms)
+            cause = self._cause(turn, seen) if seen in CAUSES else why
+            self._try(*self._failing(turn, cause, now_ms), now_ms=now_ms)
         elif seen not in CAUSES:
             self._leave(turn, turns.waits_on(turn, kept_ms or now_ms, quiet), now_ms)
 

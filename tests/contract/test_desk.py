@@ -359,12 +359,28 @@ def test_a_broken_pile_moves_its_turns_and_offers(world):
     assert (now(world, later).state, now(world, later).place) == ("offered", replace(later.place, connector=TWO))
 
 
-def test_a_cut_of_everything_fails_promises_with_its_cause(world):
+@pytest.mark.parametrize(
+    ("there", "cause"),
+    [
+        (("broken", "broken", "broken"), "POWER_OUTAGE"),
+        (("silent", "broken", "silent"), "POWER_OUTAGE"),
+        (("silent", "taken", "silent"), "BROKEN_CHARGER"),
+        (("silent", "unknown", "silent"), "BROKEN_CHARGER"),
+    ],
+)
+def test_an_outage_of_a_whole_site_is_not_told_as_a_broken_pile(world, there, cause):
     waits = promised(world, place(world, ONE), hours=1)
-    for plug in PLUGS:
-        world.at[plug] = "broken"
+    world.at |= dict(zip(PLUGS, there, strict=True))
     world.later(0)
-    assert (now(world, waits).state, now(world, waits).cause) == ("failed", "BROKEN_CHARGER")
+    assert (now(world, waits).state, now(world, waits).cause) == ("failed", cause)
+
+
+def test_one_pile_that_is_the_whole_site_is_a_broken_pile_when_it_breaks(world):
+    world.facts = replace(world.facts, connectors=world.facts.connectors[:1])
+    waits = promised(world, place(world, ONE), hours=1)
+    world.at[ONE] = "broken"
+    world.later(0)
+    assert now(world, waits).cause == "BROKEN_CHARGER"
 
 
 def test_a_plug_that_breaks_for_a_moment_costs_nobody_a_promise_of_the_afternoon(world):

@@ -203,8 +203,11 @@ NOTICES = [
     ),
     (
         told(turns.failed(reserved(), "POWER_OUTAGE", NINE_MS), "failed"),
-        "很抱歉，因为停电了，我们没能为您保留位置。下一个空位先给您。",
-        "We are sorry: because the power is cut we could not keep your place. The next free one is offered to you.",
+        "很抱歉，因为整个站点断电或失联，我们没能为您保留位置。下一个空位先给您。",
+        (
+            "We are sorry: because the whole site is down we could not keep your place. "
+            "The next free one is offered to you."
+        ),
     ),
 ]
 
