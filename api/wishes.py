@@ -8,7 +8,8 @@ from api.nearby import Walk
 from api.schemas_turns import TurnWish
 from api.turns import Turns
 from scheduler.accounts import Vehicle
-from scheduler.desk import UnknownHousehold, Wish
+from scheduler.desk import Wish
+from scheduler.ledger import UnknownHousehold
 from scheduler.planning import kinds
 from scheduler.rules import RuleSet
 from scheduler.site_facts import most_w
@@ -94,7 +95,7 @@ def _nearest(ctx: ApiContext, given: Turns, household: str, near: Walk | None) -
         raise NotAsked("body.site", "say a site, or near=lat,lon in the query")
     found = given.desk.ledger.household(household)
     if found is None:
-        raise UnknownHousehold(f"household {household} is not registered")
+        raise UnknownHousehold(household)
     there = []
     for site in ctx.inventory().sites.values():
         adopted = given.desk.ledger.rules(site.id) if given.desk.sites.site(site.id) is not None else None

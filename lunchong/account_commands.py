@@ -90,17 +90,16 @@ def remove(
     config: Config = None,
 ) -> None:
     """End an account. Of the last one of a household all that says who it was is forgotten, as `DELETE /me` does."""
-    from scheduler.turns import LIVE
+    from scheduler.accounts import HasTurns
 
     if not yes:
         raise UsageError("it cannot be undone: say --yes")
     with _ledger(data, config) as ledger:
-        was = _known(ledger, name)
-        if was.household is not None and _is_last(ledger, was):
-            live = [turn.id for turn in ledger.turns(household=was.household, states=LIVE)]
-            if live:
-                raise UserError(f"household {was.household} has turns that are not over: {', '.join(live)}")
-        ledger.accounts.remove(name)
+        _known(ledger, name)
+        try:
+            ledger.accounts.remove(name)
+        except HasTurns as live:
+            raise UserError(str(live)) from None
     print(f"{name} is no more")
 
 
@@ -123,10 +122,6 @@ def _known(ledger: SqlLedger, name: str) -> Account:
     if found is None:
         raise UserError(f"there is no account {name}; `lunchong account list` has them all")
     return found
-
-
-def _is_last(ledger: SqlLedger, one: Account) -> bool:
-    return not any(two.household == one.household and two.name != one.name for two in ledger.accounts.accounts())
 
 
 @contextmanager

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from contextlib import suppress
 from typing import NamedTuple
 
 from scheduler.accounts import Accounts, Review, answered
 from scheduler.desk import Desk
+from scheduler.ledger import UnknownHousehold
 from scheduler.quiet import QuietHours
 from scheduler.turns import LIVE, SNOOZES, STATES, WAITING, Turn
 from simulators.residents import LONG_WAIT_MIN, Grievance, Words, duty_answer, objection
@@ -113,8 +115,9 @@ class Objections:
         if said.why == "waited" and ((now := self._ledger.turn(turn.id)) is None or now.state not in IN_VAIN):
             return
         review = Review(id=f"{MADE}{turn.id}", turn=turn.id, household=household, note=said.note, at_ms=now_ms)
-        self._accounts.review(review)
-        self._hand_over(review)
+        with suppress(UnknownHousehold):  # it is gone, and its turn stands under an id that says nothing
+            self._accounts.review(review)
+            self._hand_over(review)
 
     def _hand_over(self, review: Review) -> None:
         if (words := duty_answer(review.id, self._seed)) is not None:
@@ -122,7 +125,8 @@ class Objections:
 
     def _answer(self, review: Review, text: str, now_ms: int) -> None:
         if review in self._accounts.reviews(household=review.household, unanswered=True):
-            self._accounts.review(*answered(review, text, ON_DUTY, now_ms))
+            with suppress(UnknownHousehold):
+                self._accounts.review(*answered(review, text, ON_DUTY, now_ms))
 
 
 def grievance(turn: Turn, night: QuietHours, now_ms: int) -> tuple[Grievance, int] | None:

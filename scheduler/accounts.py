@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Sequence
 from email.utils import parseaddr
 from typing import Literal, Protocol
 
@@ -101,6 +102,14 @@ class AccountTaken(Exception):
     """There is an account of that name."""
 
 
+class HasTurns(Exception):
+    """The last account of a household does not go while turns of it are live: `turns` are their ids."""
+
+    def __init__(self, household: str, turns: Sequence[str]) -> None:
+        super().__init__(f"household {household} has turns that are not over: {', '.join(turns)}")
+        self.household, self.turns = household, turns
+
+
 class Accounts(Protocol):
     """Safe to call from several threads and processes. Any method may raise LedgerUnavailable."""
 
@@ -128,7 +137,8 @@ class Accounts(Protocol):
     def vehicles(self, household: str) -> list[Vehicle]:
         """In order of id."""
 
-    def keep_vehicle(self, vehicle: Vehicle) -> None: ...
+    def keep_vehicle(self, vehicle: Vehicle) -> None:
+        """Raises UnknownHousehold."""
 
     def drop_vehicle(self, household: str, vehicle: str) -> bool: ...
 
@@ -136,12 +146,13 @@ class Accounts(Protocol):
         """The newest first."""
 
     def review(self, review: Review, telling: Outgoing | None = None) -> None:
-        """Keep it, or its answer with the notice that tells of it."""
+        """Keep it, or its answer with the notice that tells of it. Raises UnknownHousehold."""
 
     def reviews(self, *, household: str | None = None, unanswered: bool = False) -> list[Review]:
         """In order of time."""
 
-    def watch(self, watched: Watched) -> None: ...
+    def watch(self, watched: Watched) -> None:
+        """Raises UnknownHousehold."""
 
     def watches(self, household: str | None = None) -> list[Watched]:
         """In order of time."""
@@ -153,7 +164,8 @@ class Accounts(Protocol):
 
     def remove(self, name: str) -> None:
         """The account, who is logged in by it, and, where it was its household's last, vehicles, watches, notices and
-        the dwelling: turns and what was delivered stay, under an id that says nothing.
+        the dwelling: turns and what was delivered stay, under an id that says nothing. Raises HasTurns where that is
+        the last one and turns are live; then nothing is removed.
         """
 
 

@@ -11,13 +11,15 @@ from sqlalchemy import Connection, Table, delete, func, select, update
 from sqlalchemy.exc import IntegrityError
 
 from ingest.assets import ConnectorType
-from scheduler.accounts import Account, AccountTaken, Login, Review, Told, Vehicle, Watched
+from scheduler.accounts import Account, AccountTaken, HasTurns, Login, Review, Told, Vehicle, Watched
 from scheduler.accounts_tables import account, login, review, vehicle, watch
 from scheduler.ledger import Outgoing
 from scheduler.ledger_inserts import insert_into
+from scheduler.ledger_records import stay
 from scheduler.ledger_tables import audit, delivery, household, household_use, outgoing, request_key, turn
 from scheduler.ledger_transactions import Transactions
 from scheduler.ledger_writes import send_out
+from scheduler.turns import LIVE
 
 GONE = "gone-"
 """Before what stands in place of a household that is no more."""
@@ -83,7 +85,7 @@ class SqlAccounts:
 
     def keep_vehicle(self, kept: Vehicle) -> None:
         row = asdict(kept) | {"connector_types": json.encode(kept.connector_types).decode()}
-        self._upsert(vehicle, row)
+        self._upsert(vehicle, row, kept.household)
 
     def drop_vehicle(self, of: str, name: str) -> bool:
         gone = delete(vehicle).where(vehicle.c.household == of, vehicle.c.id == name)
@@ -96,6 +98,7 @@ class SqlAccounts:
 
     def review(self, kept: Review, telling: Outgoing | None = None) -> None:
         def keep(connection: Connection) -> None:
+            stay(connection, [kept.household])
             self._put(connection, review, asdict(kept))
             send_out(connection, [telling] if telling else [], kept.answered_ms or kept.at_ms)
 
@@ -110,7 +113,7 @@ class SqlAccounts:
         return [Review(**row) for row in self._rows(asked)]
 
     def watch(self, kept: Watched) -> None:
-        self._upsert(watch, asdict(kept))
+        self._upsert(watch, asdict(kept), kept.household)
 
     def watches(self, household: str | None = None) -> list[Watched]:
         asked = select(watch).order_by(watch.c.at_ms, watch.c.id)
@@ -134,22 +137,28 @@ class SqlAccounts:
     def remove(self, name: str) -> None:
         def forget(connection: Connection) -> None:
             of = connection.execute(select(account.c.household).where(account.c.name == name)).scalar()
-            connection.execute(delete(account).where(account.c.name == name))  # first: a login may just be made
+            # First: of two who go together the second counts when the first is gone, and nothing new is kept meanwhile.
+            connection.execute(select(household.c.id).where(household.c.id == of).with_for_update())
+            gone = connection.execute(delete(account).where(account.c.name == name))  # early: a login may just be made
+            left = select(func.count()).select_from(account).where(account.c.household == of)
+            if of is not None and gone.rowcount and not connection.execute(left).scalar():
+                _forget_household(connection, of)
             connection.execute(delete(login).where(login.c.account == name))
             connection.execute(delete(outgoing).where(outgoing.c.to == name, outgoing.c.kind == "mail"))
             connection.execute(update(audit).where(audit.c.by == name).values(by=f"{GONE}account"))
             connection.execute(update(review).where(review.c.answered_by == name).values(answered_by=f"{GONE}account"))
-            left = select(func.count()).select_from(account).where(account.c.household == of)
-            if of is not None and not connection.execute(left).scalar():
-                _forget_household(connection, of)
 
         self._db.write(forget)
 
     def _rows(self, asked: Any) -> list[dict[str, Any]]:
         return self._db.read(lambda connection: [dict(row) for row in connection.execute(asked).mappings()])
 
-    def _upsert(self, table: Table, row: dict[str, Any]) -> None:
-        self._db.write(lambda connection: self._put(connection, table, row))
+    def _upsert(self, table: Table, row: dict[str, Any], of: str) -> None:
+        def keep(connection: Connection) -> None:
+            stay(connection, [of])
+            self._put(connection, table, row)
+
+        self._db.write(keep)
 
     def _put(self, connection: Connection, table: Table, row: dict[str, Any]) -> None:
         keys = list(table.primary_key)
@@ -164,6 +173,9 @@ def _no_watch(name: str) -> Any:
 
 def _forget_household(connection: Connection, of: str) -> None:
     """What says who it was is gone; what the books follow from stays, under an id that says nothing."""
+    living = select(turn.c.id).where(turn.c.household == of, turn.c.state.in_(LIVE)).order_by(turn.c.id)
+    if live := connection.execute(living).scalars().all():
+        raise HasTurns(of, live)
     nobody = f"{GONE}{secrets.token_hex(8)}"
     for table in (vehicle, watch):
         connection.execute(delete(table).where(table.c.household == of))

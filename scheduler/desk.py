@@ -15,7 +15,18 @@ from msgspec.structs import replace
 
 from scheduler import meanwhile, turns
 from scheduler.buckets import BUCKET_MS, Place, bucket_at
-from scheduler.ledger import NO_LIMITS, Change, Known, Ledger, Limits, Moved, OverLimit, Taken, TooMany
+from scheduler.ledger import (
+    NO_LIMITS,
+    Change,
+    Known,
+    Ledger,
+    Limits,
+    Moved,
+    OverLimit,
+    Taken,
+    TooMany,
+    UnknownHousehold,
+)
 from scheduler.postings import notice
 from scheduler.quiet import QuietHours
 from scheduler.rules import NIGHT, Asked, IsWorkday, Refusal, Rule, RuleSet, open_in, pool_of, quota, refusal
@@ -57,10 +68,6 @@ class UnknownSite(Exception):
     """There is no such site, or it has no rules yet: nobody can ask there."""
 
 
-class UnknownHousehold(Exception):
-    """No such household is registered."""
-
-
 class UnknownTurn(Exception):
     """There is no such turn."""
 
@@ -85,7 +92,7 @@ class Desk:
         site, rules, version = self.rules(wish.site)
         household = self.ledger.household(wish.household)
         if household is None:
-            raise UnknownHousehold(f"household {wish.household} is not registered")
+            raise UnknownHousehold(wish.household)
         energy_kwh = need_kwh(wish.energy_kwh, wish.room_kwh, whole_kwh(self.ledger, wish.household))
         asked = Asked(
             compound=household.compound, energy_kwh=energy_kwh, max_w=min(wish.max_w, most_w(site)),
@@ -102,7 +109,7 @@ class Desk:
         if refused is not None:
             return self._reject(turn, refused.rule, now_ms, key, by)
         try:
-            return self._keep(None, turn, now_ms, key=key, by=by)
+            return self._keep(None, turn, now_ms, key=key, by=by, asked=True)
         except Known as known:
             return known.turn
         except TooMany as busy:
@@ -324,7 +331,7 @@ class Desk:
     def _reject(self, turn: Turn, rule: str, now_ms: int, key: str | None, by: str) -> Turn:
         rejected = replace(turn, state="rejected", refused_by=rule, due_ms=None, waiting_ms=None, ended_ms=now_ms)
         try:
-            return self._keep(None, rejected, now_ms, key=key, by=by)
+            return self._keep(None, rejected, now_ms, key=key, by=by, asked=True)
         except Known as known:
             return known.turn
 

@@ -88,6 +88,8 @@ class Change(Struct, frozen=True, kw_only=True):
     """Whoever did it, for the audit: an account's id, or a process."""
     key: str | None = None
     """The idempotency key of a request; one household's keys are its own."""
+    asked: bool = False
+    """Its household asks for it, and must be registered still: it may be forgotten since the caller looked."""
 
 
 class Claim(Struct, frozen=True, order=True):
@@ -176,6 +178,13 @@ class DwellingTaken(Exception):
         self.household = household
 
 
+class UnknownHousehold(Exception):
+    """No such household is registered, or it is forgotten by now."""
+
+    def __init__(self, household: str | None) -> None:
+        super().__init__(f"household {household} is not registered")
+
+
 class LedgerUnavailable(Exception):
     """The database is away; nothing of it was kept. Try again after `retry_s`."""
 
@@ -191,7 +200,8 @@ class Ledger(Protocol):
         """Keep steps of turns together, with their claims and what leaves; returns the turns with their new `rev`.
 
         Before it claims, offers of the same sites whose time is over are given back, as a snooze by silence is. All
-        that is given back in these changes may be claimed by them. Raises Moved, Taken, OverLimit, TooMany, Known.
+        that is given back in these changes may be claimed by them. Raises Moved, Taken, OverLimit, TooMany, Known, and
+        UnknownHousehold.
         """
 
     def turn(self, turn_id: str) -> Turn | None: ...

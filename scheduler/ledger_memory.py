@@ -28,6 +28,7 @@ from scheduler.ledger import (
     Superseded,
     Taken,
     TooMany,
+    UnknownHousehold,
 )
 from scheduler.postings import Entry, Postings, given_back, imbalance, postings
 from scheduler.rules import RuleSet
@@ -63,6 +64,7 @@ class MemoryLedger:
 
     def commit(self, changes: Sequence[Change], now_ms: int) -> list[Turn]:
         with self._lock:
+            self._stay(changes)
             self._known(changes)
             for change in changes:
                 self._unmoved(change)
@@ -243,6 +245,11 @@ class MemoryLedger:
 
     def close(self) -> None:
         """Nothing is kept open."""
+
+    def _stay(self, changes: Sequence[Change]) -> None:
+        for change in changes:
+            if change.asked and change.after.household not in self._households:
+                raise UnknownHousehold(change.after.household)
 
     def _known(self, changes: Sequence[Change]) -> None:
         for change in changes:

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from msgspec import json
 from msgspec.structs import asdict
-from sqlalchemy import Connection, RowMapping, and_, func, select
+from sqlalchemy import Connection, RowMapping, and_, bindparam, func, select
 
 from scheduler import ledger_tables as tables
 from scheduler.explain import Decision
-from scheduler.ledger import Adopted, DwellingTaken, Household, Superseded
+from scheduler.ledger import Adopted, DwellingTaken, Household, Superseded, UnknownHousehold
 from scheduler.ledger_inserts import add_new, insert_into
 from scheduler.rules import RuleSet
 from scheduler.standing import Delivery, NoShow
 
 MOST_BY_NAME = 500
 """Turns that one statement names."""
+STAYS = select(tables.household.c.id).where(tables.household.c.id == bindparam("of"))
+STAYS = STAYS.with_for_update(read=True, key_share=True)
 _decision, _rules = json.Decoder(Decision), json.Decoder(RuleSet)
 
 
@@ -56,6 +58,13 @@ def register(connection: Connection, household: Household) -> None:
     if other is not None:
         raise DwellingTaken(other)
     connection.execute(adding)
+
+
+def stay(connection: Connection, households: Iterable[str | None]) -> None:
+    """None of them is forgotten before this transaction ends. Raises UnknownHousehold where one is already."""
+    for household in sorted({of or "" for of in households}):
+        if connection.execute(STAYS, {"of": household}).first() is None:
+            raise UnknownHousehold(household)
 
 
 def household_of(connection: Connection, household_id: str) -> Household | None:

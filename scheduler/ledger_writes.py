@@ -16,6 +16,7 @@ from sqlalchemy.exc import IntegrityError
 from scheduler.accounts_tables import account
 from scheduler.ledger import LIVE_TURNS, Change, Claim, Known, Moved, Outgoing, OverLimit, Taken, TooMany
 from scheduler.ledger_inserts import add_missing, add_new
+from scheduler.ledger_records import stay
 from scheduler.ledger_rows import row_of, turn_of
 from scheduler.ledger_tables import (
     audit,
@@ -38,6 +39,7 @@ STEP = update(turn).where(turn.c.id == bindparam("step_of"), turn.c.rev == bindp
 
 def commit(connection: Connection, changes: Sequence[Change], now_ms: int) -> list[Turn]:
     """See `Ledger.commit`."""
+    stay(connection, (change.after.household for change in changes if change.asked))
     _keep_keys(connection, changes)
     kept = {change.after.id: _step(connection, change) for change in in_order(changes)}
     every = [*changes, *_give_back(connection, changes, now_ms)]

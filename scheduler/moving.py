@@ -5,8 +5,8 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from scheduler import turns
-from scheduler.desk import ATTEMPTS, Desk, UnknownHousehold
-from scheduler.ledger import Known, Moved
+from scheduler.desk import ATTEMPTS, Desk
+from scheduler.ledger import Known, Moved, UnknownHousehold
 from scheduler.rules import Asked, Refusal, pool_of, refusal
 from scheduler.site_facts import most_w
 from scheduler.turns import WAITING, NotNow, State, Turn
@@ -62,7 +62,7 @@ def there(desk: Desk, turn: Turn, site_id: str, max_w: int, now_ms: int) -> Turn
         raise NotThere("that site is cut off")
     household = desk.ledger.household(turn.household or "")
     if household is None:
-        raise UnknownHousehold(f"household {turn.household} is not registered")
+        raise UnknownHousehold(turn.household)
     max_w = min(max_w, most_w(site))
     asked = Asked(
         compound=household.compound, energy_kwh=turn.energy_kwh, max_w=max_w, earliest_ms=turn.earliest_ms,
@@ -93,7 +93,7 @@ def move(desk: Desk, turn: Turn, site_id: str, max_w: int, now_ms: int, key: str
         waits = there(desk, turn, site_id, max_w, now_ms)
         ends = desk.change(turn, turns.cancelled(turn, now_ms), by=by)
         try:
-            _, kept = desk.ledger.commit([ends, desk.change(None, waits, key=key, by=by)], now_ms)
+            _, kept = desk.ledger.commit([ends, desk.change(None, waits, key=key, by=by, asked=True)], now_ms)
         except Known as known:
             return known.turn
         except Moved:

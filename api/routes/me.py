@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from secrets import token_hex
 from typing import Annotated, Any
 
@@ -23,6 +24,7 @@ from api.problems import (
     TooManyRequests,
     TooManyWatches,
     Unauthorized,
+    UnknownHousehold,
     UnknownSite,
     UnknownVehicle,
     UnknownWatch,
@@ -52,8 +54,10 @@ from api.told import LATEST, stream
 from api.turns import Turns, reviewed
 from ingest.clock import rfc3339
 from scheduler import turns
-from scheduler.accounts import Account, Told, Vehicle, Watched, is_address, password_mistake
+from scheduler.accounts import Account, HasTurns, Told, Vehicle, Watched, is_address, password_mistake
+from scheduler.desk import ATTEMPTS
 from scheduler.explain import said_in, standing_sentence
+from scheduler.ledger import Moved
 from scheduler.standing import WINDOW_MS, occupied_min, standings
 
 router = APIRouter(prefix="/api/v1", tags=["me"])
@@ -112,14 +116,17 @@ def forget_me(ctx: Ctx, given: Given, who: Asker) -> None:
 
     def forgotten() -> None:
         account = _account(given, who)
-        alike = [one for one in given.accounts.accounts() if one.household == account.household]
-        if account.household is not None and len(alike) == 1:
-            live = given.desk.ledger.turns(household=account.household, states=turns.LIVE)
+        for _ in range(ATTEMPTS):
+            try:
+                return given.accounts.remove(account.name)
+            except HasTurns as has:
+                live = given.desk.ledger.turns(household=has.household, states=turns.LIVE)
             if any(turn.state == "active" for turn in live):
                 raise NotNow("A car of the household is plugged in.")
             for turn in live:
-                given.desk.cancel(turn, ctx.service_ms(), by=account.name)
-        given.accounts.remove(account.name)
+                with suppress(turns.NotNow, Moved):  # another is changing it: look again
+                    given.desk.cancel(turn, ctx.service_ms(), by=account.name)
+        raise NotNow("Turns of the household go on.")
 
     done(forgotten)
 
@@ -130,7 +137,7 @@ def vehicles(given: Given, who: OfHousehold) -> VehiclesAnswer:
     return VehiclesAnswer(items=asked_of_ledger(lambda: _vehicles(given, who.household)))
 
 
-@router.put("/me/vehicles/{vehicle}", responses=responses(*NEEDS, Invalid))
+@router.put("/me/vehicles/{vehicle}", responses=responses(*NEEDS, UnknownHousehold, Invalid))
 def keep_vehicle(given: Given, who: OfHousehold, vehicle: Name, wish: VehicleWish) -> VehicleAnswer:
     """Say what a vehicle is, or say it anew. Turns that are asked for with it are planned by that."""
     kept = Vehicle(
@@ -145,7 +152,7 @@ def keep_vehicle(given: Given, who: OfHousehold, vehicle: Name, wish: VehicleWis
         given.accounts.keep_vehicle(kept)
         return _vehicle(kept)
 
-    return asked_of_ledger(keep)
+    return done(keep)
 
 
 @router.delete("/me/vehicles/{vehicle}", status_code=204, responses=responses(*NEEDS, UnknownVehicle, Invalid))
@@ -206,7 +213,9 @@ def export(given: Given, who: Asker, home: OfHousehold) -> Export:
     return asked_of_ledger(everything)
 
 
-@router.post("/watches", status_code=201, responses=responses(*NEEDS, UnknownSite, TooManyWatches, Invalid))
+@router.post(
+    "/watches", status_code=201, responses=responses(*NEEDS, UnknownSite, UnknownHousehold, TooManyWatches, Invalid)
+)
 def watch(ctx: Ctx, given: Given, who: OfHousehold, near: Near, wish: WatchWish) -> WatchesAnswer:
     """Tell me once when a plug is free there for whoever comes: at a site, or at every one in reach."""
     if wish.site is not None:
@@ -229,7 +238,7 @@ def watch(ctx: Ctx, given: Given, who: OfHousehold, near: Near, wish: WatchWish)
             given.accounts.watch(Watched(id=token_hex(8), household=who.household, site=site, at_ms=ctx.service_ms()))
         return WatchesAnswer(items=_watches(given, who.household))
 
-    return asked_of_ledger(kept)
+    return done(kept)
 
 
 @router.get("/watches", responses=responses(*NEEDS))

@@ -49,6 +49,7 @@ from scheduler import desk as of_desk
 from scheduler import turns
 from scheduler.accounts import Review, answered
 from scheduler.ledger import DwellingTaken, Household, Moved
+from scheduler.ledger import UnknownHousehold as NoHousehold
 from scheduler.turns import State, Turn
 
 router = APIRouter(prefix="/api/v1", tags=["turns"])
@@ -186,7 +187,11 @@ def finish(ctx: Ctx, given: Given, who: Asker, turn: Name) -> TurnAnswer:
     return _stepped(given, who, turn, lambda of: given.desk.finish(of, ctx.service_ms(), by=who.name))
 
 
-@router.post("/turns/{turn}/review", status_code=201, responses=responses(*NEEDS, UnknownTurn, TooManyReviews, Invalid))
+@router.post(
+    "/turns/{turn}/review",
+    status_code=201,
+    responses=responses(*NEEDS, UnknownTurn, UnknownHousehold, TooManyReviews, Invalid),
+)
 def review(ctx: Ctx, given: Given, who: Asker, turn: Name, wish: ReviewWish) -> ReviewAnswer:
     """What is wrong about what became of a turn; a person answers."""
     found = mine(given, who, turn)
@@ -201,7 +206,7 @@ def review(ctx: Ctx, given: Given, who: Asker, turn: Name, wish: ReviewWish) -> 
             raise TooManyReviews(f"{MOST_UNANSWERED} objections to turn {turn} wait for an answer.")
         given.accounts.review(kept)
 
-    asked_of_ledger(keep)
+    done(keep)
     return reviewed(kept)
 
 
@@ -213,7 +218,9 @@ def reviews(given: Given, who: Asker, unanswered: bool = False) -> ReviewsAnswer
     return ReviewsAnswer(items=[reviewed(one) for one in found[-MOST:]])
 
 
-@router.post("/reviews/{review}/answer", responses=responses(*NEEDS, Forbidden, UnknownReview, Invalid))
+@router.post(
+    "/reviews/{review}/answer", responses=responses(*NEEDS, Forbidden, UnknownReview, UnknownHousehold, Invalid)
+)
 def answer_review(ctx: Ctx, given: Given, who: Staff, review: Name, reply: ReviewReply) -> ReviewAnswer:
     """A person's answer. For staff."""
 
@@ -225,7 +232,7 @@ def answer_review(ctx: Ctx, given: Given, who: Staff, review: Name, reply: Revie
         given.accounts.review(now_answered, telling)
         return now_answered
 
-    return reviewed(asked_of_ledger(kept))
+    return reviewed(done(kept))
 
 
 @router.get("/cuts", responses=responses(*NEEDS, Forbidden))
@@ -282,7 +289,7 @@ def done(what: Callable[[], T]) -> T:
         return asked_of_ledger(what)
     except of_desk.UnknownTurn as unknown:
         raise UnknownTurn(f"{unknown}.") from unknown
-    except of_desk.UnknownHousehold as unknown:
+    except NoHousehold as unknown:
         raise UnknownHousehold(f"{unknown}.") from unknown
     except of_desk.UnknownSite as unknown:
         raise UnknownSite(f"{unknown}.") from unknown

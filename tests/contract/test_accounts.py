@@ -12,6 +12,7 @@ from scheduler.looking_out import LookingOut
 from tests.ledgers import NINE_MS, a_place, opened, promise, step
 from tests.rounds import SITE, Neighbourhood
 
+HOME = Household(id="h1", compound="k-01", dwelling="3-502")
 WANG = Account(name="wang", role="resident", household="h1", password="hash")
 CAR = Vehicle(household="h1", id="car", connector_types=("GBT_AC", "GBT_DC"), max_ac_kw=7, max_dc_kw=60, battery_kwh=60)
 
@@ -20,6 +21,8 @@ CAR = Vehicle(household="h1", id="car", connector_types=("GBT_AC", "GBT_DC"), ma
 def ledger(request, tmp_path):
     url = f"sqlite:///{tmp_path / 'ledger.db'}"
     kept = opened(request.getfixturevalue("postgres_url") if request.param == "postgresql" else url)
+    for home in (HOME, replace(HOME, id="h2", dwelling="3-501")):
+        kept.register(home)
     yield kept
     kept.close()
 
@@ -156,7 +159,6 @@ def test_nobody_is_called_to_a_site_that_is_cut_off(ledger):
 
 
 def test_who_goes_leaves_books_that_are_whole_and_nothing_that_says_who_it_was(ledger):
-    ledger.register(Household(id="h1", compound="k-01", dwelling="3-502"))
     ledger.accounts.add(WANG)
     ledger.accounts.add(replace(WANG, name="zhang"))
     ledger.accounts.keep_vehicle(CAR)

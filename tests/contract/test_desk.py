@@ -7,8 +7,8 @@ from msgspec.structs import replace
 
 from ingest.assets import Window
 from scheduler.buckets import BUCKET_MS, Place, bucket_at
-from scheduler.desk import UnknownHousehold, UnknownSite, UnknownTurn
-from scheduler.ledger import Household, OverLimit, Taken
+from scheduler.desk import UnknownSite, UnknownTurn
+from scheduler.ledger import Household, OverLimit, Taken, UnknownHousehold
 from scheduler.quiet import QuietHours
 from scheduler.rules import GUESTS, Quota, RuleSet
 from scheduler.turns import NotNow, age_ms

@@ -78,6 +78,7 @@ def test_a_car_that_stayed_too_long_is_an_overstay(ledger, overstay_min):
 
 
 def test_objections_of_the_run_and_their_answers_are_counted(ledger):
+    ledger.register(Household(id="h1", compound="k-01", dwelling="3-502"))
     asked = Review(id="one", turn="t1", household="h1", note="why?", at_ms=NINE_MS)
     answer = {"answer": "so", "answered_by": "demo", "answered_ms": NINE_MS + 1}
     for review in (
