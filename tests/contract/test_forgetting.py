@@ -16,7 +16,7 @@ from scheduler.ledger import Change, Household, UnknownHousehold
 from scheduler.ledger_engine import engine_of
 from scheduler.ledger_sql import SqlLedger
 from tests.desks import World
-from tests.ledgers import NINE_MS, a_place, a_turn, ask, opened, promise, step
+from tests.ledgers import NINE_MS, a_place, a_turn, opened, promise, step
 
 HOME = Household(id="h1", compound="k-01", dwelling="3-502")
 WANG = Account(name="wang", role="resident", household="h1", password="hash")
@@ -146,7 +146,7 @@ def test_the_last_two_who_go_at_once_leave_nobody_behind(one, meanwhile):
 
 def test_whoever_asks_as_its_household_is_forgotten_leaves_no_turn(ledger, monkeypatch):
     ledger.accounts.remove("wang")
-    world = World(ledger)
+    world = World(ledger)  # which registers them anew
     wish = world.wish("h1")
     ledger.accounts.add(WANG)
     look = ledger.household
@@ -187,15 +187,3 @@ def test_what_a_household_sends_as_it_is_forgotten_goes_with_it(one, meanwhile, 
     assert meanwhile.raised() is None
     assert one.household("h1") is None
     assert left_of(one) == []
-
-
-def test_two_of_a_household_ask_at_once_and_neither_waits_for_the_other(one, meanwhile):
-    asked = [Change(before=None, after=a_turn(household="h1"), asked=True) for _ in range(2)]
-    meanwhile.beside("SELECT household", lambda: one.commit([asked[0]], NINE_MS))
-    meanwhile.ledger.commit([asked[1]], NINE_MS)
-    assert meanwhile.raised() is None
-    assert len(one.turns(household="h1")) == 2
-
-
-def test_a_turn_that_nobody_asks_for_needs_no_household(ledger):
-    assert ask(ledger, household="h9").household == "h9"

@@ -439,6 +439,69 @@ def test_who_goes_while_its_car_is_plugged_in_is_told(door, monkeypatch):
     assert door.says("wang", "GET", "/me").status_code == 200
 
 
+def test_the_last_two_of_a_household_who_go_at_once_keep_no_plug(door, monkeypatch):
+    accounts = door.desk.ledger.accounts
+    accounts.add(Account(name="wu", role="resident", household="h1", password=HASH))
+    turn, _ = door.promised()
+    door.says("wang", "POST", f"/turns/{turn}/accept")
+    door.says("wu", "GET", "/me")
+    remove = accounts.remove
+
+    def beside(name):
+        monkeypatch.setattr(accounts, "remove", remove)
+        assert door.says("wu", "DELETE", "/me").status_code == 204
+        remove(name)
+
+    monkeypatch.setattr(accounts, "remove", beside)
+    assert door.says("wang", "DELETE", "/me").status_code == 204
+    left = door.desk.turn(turn)
+    assert (left.state, left.household.startswith("gone-")) == ("cancelled", True)
+    assert door.desk.ledger.household("h1") is None
+
+
+@pytest.mark.parametrize(("times", "status"), [(1, 204), (99, 409)])
+def test_who_goes_while_another_asks_cancels_that_too_or_is_told(door, monkeypatch, times, status):
+    accounts, asked = door.desk.ledger.accounts, []
+    remove = accounts.remove
+
+    def beside(name):
+        if len(asked) < times:
+            asked.append(door.asks("wang").json()["id"])
+        remove(name)
+
+    monkeypatch.setattr(accounts, "remove", beside)
+    assert door.says("wang", "DELETE", "/me").status_code == status
+    assert {door.desk.turn(turn).state for turn in asked} == {"cancelled"}
+    assert (door.desk.ledger.household("h1") is None) == (status == 204)
+    assert door.says("wang", "GET", "/me").status_code == (401 if status == 204 else 200)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("PUT", "/me/vehicles/leaf", CAR),
+        ("POST", "/watches", {"site": SITE}),
+        ("POST", "/turns", {"site": SITE, "vehicle": "car-1", "energy_kwh": 7, "depart_by": "2099-01-01T00:00:00Z"}),
+    ],
+)
+def test_what_is_sent_by_who_is_just_forgotten_is_a_404(door, monkeypatch, method, path, body):
+    ledger = door.desk.ledger
+    looks = {"PUT": (ledger.accounts, "vehicles"), "POST": (ledger, "household")}[method]
+    looks = (ledger.accounts, "watches") if path == "/watches" else looks
+    look = getattr(*looks)
+
+    def looked(*said):
+        found = look(*said)
+        ledger.accounts.remove("wang")
+        return found
+
+    monkeypatch.setattr(*looks, looked)
+    refused = door.says("wang", method, path, json=body)
+    assert (refused.status_code, refused.json()["type"]) == (404, "/problems/unknown-household")
+    monkeypatch.undo()
+    assert (ledger.turns(), ledger.accounts.vehicles("h1"), ledger.accounts.watches()) == ([], [], [])
+
+
 def test_the_admin_token_is_no_account(door):
     for method, path in (("GET", "/me"), ("PATCH", "/me"), ("DELETE", "/me"), ("GET", "/me/notices")):
         answer = door.client.request(method, f"/api/v1{path}", headers=STAFF, json={} if method == "PATCH" else None)

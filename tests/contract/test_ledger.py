@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from scheduler import turns
 from scheduler.buckets import BUCKET_MS, Place
 from scheduler.explain import Decision
-from scheduler.ledger import Change, Claim, Limits, Moved, Outgoing, Taken
+from scheduler.ledger import Change, Claim, Household, Limits, Moved, Outgoing, Taken, UnknownHousehold
 from tests.ledgers import NINE, NO_QUIET, OTHER_PLUG, PLUG, a_place, a_turn, ask, offer, promise, step, walk_in
 from tests.stores import NINE_MS
 
@@ -48,6 +48,17 @@ def test_turns_are_found_by_place_household_and_state_in_the_order_of_asking(led
     assert ledger.turns(site="jn-01") == ledger.turns(household="h") == [early, late]
     assert ledger.turns(states=["cancelled"]) == [gone]
     assert ledger.turns(states=[]) == []
+
+
+def test_what_a_household_asks_for_is_kept_only_while_it_is_registered(ledger):
+    asked = Change(before=None, after=a_turn(household="h1"), key="k", by="wang", asked=True)
+    with pytest.raises(UnknownHousehold, match="household h1 is not registered"):
+        ledger.commit([asked], NINE_MS)
+    assert ledger.turns() == []
+    assert ledger.by_key("h1", "k") is None
+    ledger.register(Household(id="h1", compound="k-01", dwelling="3-502"))
+    [kept] = ledger.commit([asked], NINE_MS)
+    assert ledger.by_key("h1", "k") == kept
 
 
 def test_who_read_an_older_turn_is_told_what_it_is_now(ledger):
