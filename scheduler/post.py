@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 WAITING: dict[OutgoingKind, str] = {"notice": "notices_wait", "mail": "mails_wait"}
 """Conditions by what does not leave."""
 AT_A_TIME = 1_000
-"""And besides those that wait for the morning, however many they are."""
+"""And besides those that wait already, however many they are: what is behind them may be a fire."""
 NOT_OF_ITS_PLACE = frozenset({"charged", "answered"})
 """Notices that can wait for the morning although their turn has a place tonight, or had."""
 
@@ -49,7 +49,7 @@ class Post:
 
     def __init__(self, desk: Desk, deliver: Deliver | None = None, kind: OutgoingKind = "notice") -> None:
         self._desk, self._ledger, self._deliver, self._kind = desk, desk.ledger, deliver, kind
-        self._said, self._since_ms = "", 0
+        self._said, self._since_ms, self._stay = "", 0, 0
         self._not_before_ms: dict[str, int] = {}
         """By notice: those that wait for the morning."""
         self.unknown = 0
@@ -60,22 +60,27 @@ class Post:
         if self._ledger.outgoing(["sending"], 1, self._kind):
             self.unknown += len(self._ledger.give_up_sending(epoch, self._kind))
         kept = self._not_before_ms
-        pending = self._ledger.outgoing(["pending"], AT_A_TIME + len(kept), self._kind)
+        pending = self._ledger.outgoing(["pending"], AT_A_TIME + max(self._stay, len(kept)), self._kind)
         self._not_before_ms = {item.id: kept[item.id] for item in pending if kept.get(item.id, 0) > now_ms}
         sent: list[str] = []
         ready = [item for item in pending if item.id not in self._not_before_ms]
         if self._deliver is None:
             return self._stand(ready, now_ms)
-        for item in ready:
+        away = False
+        for item in sorted(ready, key=lambda item: not _is_fire(item)):
+            if away and not _is_fire(item):  # it would wait for the same
+                break
             try:
-                sent += [item.id] if self._send(item, epoch, now_ms) else []
+                left = self._send(item, epoch, now_ms)
             except NotYet:
                 continue
-            except NotDelivered as away:  # the others would wait for the same
-                self._say(f"each {self._kind} waits: {away}", now_ms)
-                break
+            except NotDelivered as why:
+                self._say(f"each {self._kind} waits: {why}", now_ms)
+                away = True
             else:
-                self._said = ""
+                sent += [item.id] if left else []
+                self._said = self._said if away else ""
+        self._stay = len(pending) - len(sent)
         return len(sent)
 
     @property
@@ -167,3 +172,8 @@ class Post:
             starts_ms.append(said.was_ms)
         morning_ms = quiet.after(now_ms, 0)
         return morning_ms if all(at_ms >= morning_ms for at_ms in starts_ms) else None
+
+
+def _is_fire(item: Outgoing) -> bool:
+    """Said before all else, and tried whatever became of the others."""
+    return said_in(item.body).what == "fire"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from msgspec import json
 
 from ingest.clock import rfc3339
 from scheduler import turns
 from scheduler.buckets import Place, bucket_at
 from scheduler.leading import LEASE_S, RENEW_EVERY_S, Leader
-from scheduler.ledger import LedgerUnavailable
+from scheduler.ledger import LedgerUnavailable, Outgoing
 from scheduler.post import NotDelivered, Post, Unsure
 from scheduler.postings import notice
 from scheduler.quiet import QuietHours
@@ -216,6 +217,31 @@ def test_a_notice_on_which_the_carrier_fell_is_unknown_and_holds_nothing_up(worl
     again = Post(world.desk, carrier)
     assert again.turn(epoch_of(world.ledger), world.now_ms) == 1
     assert again.unknown == 1
+
+
+def burns(world, *households):
+    body = json.encode({"what": "fire", "said": {"place": SITE}}).decode()
+    told = [Outgoing(id=f"fire:{one}", kind="notice", to=one, body=body) for one in households]
+    world.ledger.cut(SITE, "smoke", world.now_ms, told)
+
+
+def test_that_something_burns_is_said_before_all_else_whatever_became_of_the_others(world, monkeypatch):
+    monkeypatch.setattr("scheduler.post.AT_A_TIME", 1)
+    for no in range(2):
+        offered(world, in_buckets=8 + 4 * no, household=f"h{no + 1}")
+    burns(world, "h1", "h2", "h3")
+    came = []
+
+    def choosy(item, said, _turn):
+        if said.what != "fire" or item.to == "h1":
+            raise NotDelivered("it answered 500")
+        came.append(item.to)
+
+    post, epoch = Post(world.desk, choosy), epoch_of(world.ledger)
+    for _ in range(6):
+        post.turn(epoch, world.now_ms)
+    assert came == ["h2", "h3"]
+    assert [held.code for held in post.conditions] == ["notices_wait"]
 
 
 # --- who leads -------------------------------------------------------------------------------------------------------
