@@ -6,6 +6,7 @@ from scheduler.accounts import Accounts
 from scheduler.buckets import bucket_at
 from scheduler.desk import Desk
 from scheduler.ground import Ground
+from scheduler.rules import NIGHT
 
 FREE_BUCKETS = 2
 """A plug is worth coming for when nobody has it in this bucket and the next."""
@@ -27,9 +28,13 @@ class LookingOut:
                 self._accounts.tell_free(watched, connector, now_ms)
 
     def _free(self, site_id: str, now_ms: int) -> str | None:
-        """A plug there that whoever comes may use, within the hours of the site."""
+        """A plug there that whoever comes may use, within the hours of the site and outside its quiet hours: in the
+        morning another may have it.
+        """
         site, adopted, now = self._ground.site(site_id), self._desk.ledger.rules(site_id), bucket_at(now_ms)
         if site is None or (adopted is not None and not self._desk.is_open(now, adopted.rules)):
+            return None
+        if (adopted.rules.quiet if adopted else NIGHT).quiet_at(now_ms):
             return None
         claims = self._desk.ledger.claims(site_id, range(now, now + FREE_BUCKETS))
         taken = {claim.connector for claim in claims}

@@ -15,6 +15,8 @@ from ingest.messages import Condition
 from scheduler.desk import Desk
 from scheduler.explain import Said, said_in
 from scheduler.ledger import Outgoing, OutgoingKind
+from scheduler.quiet import QuietHours
+from scheduler.rules import NIGHT
 from scheduler.turns import NotNow, Turn
 
 log = logging.getLogger(__name__)
@@ -106,7 +108,7 @@ class Post:
         for item in ready:
             said = said_in(item.body)
             turn = self._turn(said)
-            if turn is not None and self._waits(item, said, turn, now_ms):
+            if self._waits(item, said, turn, now_ms):
                 continue
             if turn is not None and (step := self._told(said, turn)) is not None:
                 with suppress(NotNow):
@@ -122,7 +124,7 @@ class Post:
         """Raises NotDelivered, and then it is pending again."""
         said = said_in(item.body)
         turn = self._turn(said)
-        if turn is not None and self._waits(item, said, turn, now_ms):
+        if self._waits(item, said, turn, now_ms):
             return False
         if not self._ledger.sending(item.id, epoch):
             return False
@@ -143,9 +145,9 @@ class Post:
     def _turn(self, said: Said) -> Turn | None:
         return self._ledger.turn(said.turn) if said.turn is not None else None
 
-    def _waits(self, item: Outgoing, said: Said, turn: Turn, now_ms: int) -> bool:
+    def _waits(self, item: Outgoing, said: Said, turn: Turn | None, now_ms: int) -> bool:
         """Whether it is for the morning, which is then remembered."""
-        morning_ms = self._morning_ms(turn, said, now_ms)
+        morning_ms = self._morning_ms(said, turn, now_ms)
         if morning_ms is not None:
             self._not_before_ms[item.id] = morning_ms
         return morning_ms is not None
@@ -160,18 +162,26 @@ class Post:
             return self._desk.told_charged
         return None
 
-    def _morning_ms(self, turn: Turn, said: Said, now_ms: int) -> int | None:
+    def _morning_ms(self, said: Said, turn: Turn | None, now_ms: int) -> int | None:
         """Until when it waits: in quiet hours only what concerns a place in those same hours is said, also one that is
-        taken away.
+        taken away; and a fire.
         """
-        quiet = self._desk.quiet(turn)
-        if not quiet.quiet_at(now_ms):
+        if said.what == "fire" or not (quiet := self._quiet(said, turn)).quiet_at(now_ms):
             return None
+        morning_ms = quiet.after(now_ms, 0)
+        if turn is None:
+            return morning_ms
         starts_ms = [turn.place.start_ms] if turn.place is not None and said.what not in NOT_OF_ITS_PLACE else []
         if said.was_ms is not None:
             starts_ms.append(said.was_ms)
-        morning_ms = quiet.after(now_ms, 0)
         return morning_ms if all(at_ms >= morning_ms for at_ms in starts_ms) else None
+
+    def _quiet(self, said: Said, turn: Turn | None) -> QuietHours:
+        """Of a notice without a turn those of the site whose plug it names."""
+        if turn is not None:
+            return self._desk.quiet(turn)
+        adopted = self._ledger.rules(str(said.said.get("place", "")).partition("/")[0])
+        return adopted.rules.quiet if adopted else NIGHT
 
 
 def _is_fire(item: Outgoing) -> bool:

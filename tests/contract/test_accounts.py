@@ -9,6 +9,7 @@ from scheduler import turns
 from scheduler.accounts import Account, AccountTaken, Login, Review, Vehicle, Watched, name_mistake, password_mistake
 from scheduler.ledger import Household
 from scheduler.looking_out import LookingOut
+from scheduler.quiet import QuietHours
 from tests.ledgers import NINE_MS, a_place, opened, promise, step
 from tests.rounds import SITE, Neighbourhood
 
@@ -143,6 +144,21 @@ def test_who_watches_is_told_when_a_plug_is_free_and_nobody_has_it_soon(ledger):
     looking.look(street.now_ms)
     assert ledger.accounts.watches("h1") == []
     assert street.post.turn(1, street.now_ms) == 1
+
+
+def test_nobody_is_woken_to_hear_that_a_plug_is_free(ledger):
+    street = Neighbourhood(piles=1, ledger=ledger)
+    looking = LookingOut(street.desk, street.ground, ledger.accounts)
+    street.later(1)
+    asleep = QuietHours(16 * 60, 18 * 60)
+    adopted = ledger.rules(SITE)
+    ledger.adopt(replace(adopted.rules, quiet=asleep), adopted.version, "p", street.now_ms)
+    ledger.accounts.watch(Watched(id="w1", household="h1", site=SITE, at_ms=street.now_ms))
+    looking.look(street.now_ms)
+    assert ledger.accounts.notices("h1") == []
+    street.later(60)
+    looking.look(street.now_ms)
+    assert [one.id for one in ledger.accounts.notices("h1")] == ["w1:free"]
 
 
 def test_nobody_is_called_to_a_site_that_is_cut_off(ledger):

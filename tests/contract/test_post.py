@@ -219,10 +219,13 @@ def test_a_notice_on_which_the_carrier_fell_is_unknown_and_holds_nothing_up(worl
     assert again.unknown == 1
 
 
+def without_a_turn(what, household, place=SITE):
+    body = json.encode({"what": what, "said": {"place": place}}).decode()
+    return Outgoing(id=f"{what}:{household}", kind="notice", to=household, body=body)
+
+
 def burns(world, *households):
-    body = json.encode({"what": "fire", "said": {"place": SITE}}).decode()
-    told = [Outgoing(id=f"fire:{one}", kind="notice", to=one, body=body) for one in households]
-    world.ledger.cut(SITE, "smoke", world.now_ms, told)
+    world.ledger.cut(SITE, "smoke", world.now_ms, [without_a_turn("fire", one) for one in households])
 
 
 def test_that_something_burns_is_said_before_all_else_whatever_became_of_the_others(world, monkeypatch):
@@ -242,6 +245,19 @@ def test_that_something_burns_is_said_before_all_else_whatever_became_of_the_oth
         post.turn(epoch, world.now_ms)
     assert came == ["h2", "h3"]
     assert [held.code for held in post.conditions] == ["notices_wait"]
+
+
+@pytest.mark.parametrize("carried", [True, False])
+def test_at_night_only_a_fire_is_said_of_what_has_no_turn(ledger, carrier, carried):
+    """At 23:00 in Shanghai; that a plug was free is from before, and could not leave then."""
+    world = World(ledger, rules=NIGHT)
+    world.now_ms += 6 * 3_600_000
+    ledger.cut(SITE, "smoke", world.now_ms, [without_a_turn("free", "h1", PLUGS[0]), without_a_turn("fire", "h1")])
+    post = Post(world.desk, carrier if carried else None)
+    assert post.turn(epoch_of(ledger), world.now_ms) == 1
+    assert [item.id for item in ledger.outgoing(["pending"])] == ["free:h1"]
+    world.now_ms += 8 * 3_600_000
+    assert post.turn(epoch_of(ledger), world.now_ms) == 1
 
 
 # --- who leads -------------------------------------------------------------------------------------------------------
