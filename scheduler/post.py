@@ -1,7 +1,8 @@
 """Floor 2 · The post: notices leave, each once, by who leads, and not in quiet hours.
 
 A notice is taken (`sending`, with the epoch) in a commit of its own before it leaves, and marked `sent` after. One that
-is found `sending` before anything is sent may have left: it is `unknown` and is not sent again.
+is found `sending` before anything is sent may have left: it is `unknown` and is not sent again. What begins with it, as
+the time to answer does, begins when it left, or may have.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ from contextlib import suppress
 
 from ingest.clock import rfc3339
 from ingest.messages import Condition
-from scheduler.desk import Desk
+from scheduler import meanwhile, turns
+from scheduler.desk import Desk, UnknownTurn
 from scheduler.explain import Said, said_in
-from scheduler.ledger import Outgoing, OutgoingKind
+from scheduler.ledger import Moved, Outgoing, OutgoingKind
 from scheduler.quiet import QuietHours
 from scheduler.rules import NIGHT
 from scheduler.turns import NotNow, Turn
@@ -59,8 +61,7 @@ class Post:
 
     def turn(self, epoch: int, now_ms: int) -> int:
         """Send what is pending and may be said now; how many left."""
-        if self._ledger.outgoing(["sending"], 1, self._kind):
-            self.unknown += len(self._ledger.give_up_sending(epoch, self._kind))
+        self._give_up(epoch, now_ms)
         kept = self._not_before_ms
         pending = self._ledger.outgoing(["pending"], AT_A_TIME + max(self._stay, len(kept)), self._kind)
         self._not_before_ms = {item.id: kept[item.id] for item in pending if kept.get(item.id, 0) > now_ms}
@@ -110,11 +111,9 @@ class Post:
             turn = self._turn(said)
             if self._waits(item, said, turn, now_ms):
                 continue
-            if turn is not None and (step := self._told(said, turn)) is not None:
-                with suppress(NotNow):
-                    step(turn, now_ms, sent=item.id)
-                    told += 1
-                    continue
+            if self._begins(said, turn, now_ms, item.id):
+                told += 1
+                continue
             left.append(item.id)
         if left:
             self._ledger.sent(left)
@@ -128,18 +127,17 @@ class Post:
             return False
         if not self._ledger.sending(item.id, epoch):
             return False
-        if turn is not None and (told := self._told(said, turn)) is not None:
-            with suppress(NotNow):  # it was answered, or ended, before it was told
-                turn = told(turn, now_ms)
         if self._deliver is not None:
             try:
-                self._deliver(item, said, turn)
+                self._deliver(item, said, turn and self._once_told(said, turn, now_ms))
             except NotDelivered:
                 self._ledger.take_back(item.id, epoch)
                 raise
             except Unsure:  # found as it is before anything is sent again
+                self._begins(said, turn, now_ms)
                 return False
-        self._ledger.sent([item.id])
+        if not self._begins(said, turn, now_ms, item.id):
+            self._ledger.sent([item.id])
         return True
 
     def _turn(self, said: Said) -> Turn | None:
@@ -151,6 +149,34 @@ class Post:
         if morning_ms is not None:
             self._not_before_ms[item.id] = morning_ms
         return morning_ms is not None
+
+    def _give_up(self, epoch: int, now_ms: int) -> None:
+        """What may have left is not sent again, and what begins with it begins: a household may have been told."""
+        if not self._ledger.outgoing(["sending"], 1, self._kind):
+            return
+        for item in self._ledger.give_up_sending(epoch, self._kind):
+            self.unknown += 1
+            said = said_in(item.body)
+            with suppress(Moved):  # then it is held until its place begins
+                self._begins(said, self._turn(said), now_ms)
+
+    def _begins(self, said: Said, turn: Turn | None, now_ms: int, sent: str | None = None) -> bool:
+        """Make the step of a turn that its delivery is, with which `sent` is sent; whether there was one to make."""
+        if turn is None or (told := self._told(said, turn)) is None:
+            return False
+        with suppress(NotNow, UnknownTurn):  # it was answered, or ended, while it was told
+            told(turn, now_ms, sent=sent)
+            return True
+        return False
+
+    def _once_told(self, said: Said, turn: Turn, now_ms: int) -> Turn:
+        """As it will be: by when to answer, or to leave, stands in what is delivered."""
+        if self._told(said, turn) is None:
+            return turn
+        step = turns.told if said.what == "offer" else meanwhile.told_charged
+        with suppress(NotNow):
+            return step(turn, now_ms, self._desk.quiet(turn))
+        return turn
 
     def _told(self, said: Said, turn: Turn) -> Callable[..., Turn] | None:
         """The step of a turn that a notice's delivery is; None of one with which nothing begins."""

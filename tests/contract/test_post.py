@@ -69,12 +69,29 @@ def test_what_was_not_delivered_for_certain_is_tried_again_and_stands_on_the_pag
     turn, post = offered(world), Post(world.desk, carrier)
     carrier.up = False
     assert post.turn(epoch_of(world.ledger), world.now_ms) == 0
-    told = world.desk.turn(turn.id)
-    assert told.due_ms == world.now_ms + 10 * 60_000
+    assert world.desk.turn(turn.id) == turn
     world.now_ms += 60_000
     carrier.up = True
     assert post.turn(epoch_of(world.ledger), world.now_ms) == 1
-    assert (carrier.came, world.desk.turn(turn.id)) == ([f"offer of {turn.id}"], told)
+    assert carrier.came == [f"offer of {turn.id}"]
+    assert world.desk.turn(turn.id).due_ms == world.now_ms + 10 * 60_000
+
+
+def test_an_offer_that_could_not_leave_is_no_snooze(world, carrier):
+    turn, post = offered(world), Post(world.desk, carrier)
+    carrier.up = False
+    for _ in range(9):
+        post.turn(epoch_of(world.ledger), world.now_ms)
+        world.now_ms += 15 * 60_000
+        world.watch.tick(world.now_ms)
+    waits = world.desk.turn(turn.id)
+    assert (waits.state, waits.snoozes, waits.told_ms) == ("queued", 0, None)
+
+
+def test_what_is_delivered_says_by_when_to_answer(world):
+    turn, came = offered(world), []
+    Post(world.desk, lambda _item, _said, turn: came.append(turn.due_ms)).turn(epoch_of(world.ledger), world.now_ms)
+    assert came == [world.now_ms + 10 * 60_000] == [world.desk.turn(turn.id).due_ms]
 
 
 def test_while_the_carrier_is_away_the_others_wait_and_nothing_is_tried_in_vain(world, carrier):
@@ -107,12 +124,13 @@ def test_that_nothing_leaves_is_a_condition_from_the_first_until_something_does(
 
 
 def test_what_may_have_left_is_not_sent_again_and_is_counted(world, carrier):
-    offered(world)
+    turn = offered(world)
 
     def unsure(_item, _said, _turn):
         raise Unsure
 
     assert Post(world.desk, unsure).turn(epoch_of(world.ledger), world.now_ms) == 0
+    assert world.desk.turn(turn.id).due_ms == world.now_ms + 10 * 60_000, "its household may have been told"
     post = Post(world.desk, carrier)
     assert post.turn(epoch_of(world.ledger), world.now_ms) == 0
     assert (carrier.came, post.unknown) == ([], 1)
@@ -126,7 +144,7 @@ def test_who_does_not_lead_sends_nothing(world, carrier):
 
 
 def test_what_a_leader_was_sending_when_it_was_killed_is_not_sent_again(world, carrier):
-    offered(world)
+    turn = offered(world)
 
     class Killed(Exception):
         pass
@@ -140,7 +158,11 @@ def test_what_a_leader_was_sending_when_it_was_killed_is_not_sent_again(world, c
         Post(world.desk, killed).turn(first, world.now_ms)
     world.ledger.lead("one", 0.0)
     post = Post(world.desk, carrier)
-    assert post.turn(epoch_of(world.ledger, "two"), world.now_ms) == 0
+    assert world.desk.turn(turn.id).told_ms is None
+    for _ in range(2):
+        assert post.turn(epoch_of(world.ledger, "two"), world.now_ms) == 0
+        world.now_ms += 60_000
+    assert world.desk.turn(turn.id).due_ms == world.now_ms + 8 * 60_000, "its household may have been told"
     assert (carrier.came, post.unknown) == ([], 1)
     assert [item.kind for item in world.ledger.outgoing(["unknown"])] == ["notice"]
 
