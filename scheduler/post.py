@@ -27,6 +27,8 @@ WAITING: dict[OutgoingKind, str] = {"notice": "notices_wait", "mail": "mails_wai
 """Conditions by what does not leave."""
 AT_A_TIME = 1_000
 """And besides those that wait already, however many they are: what is behind them may be a fire."""
+AGAIN_MS, AT_MOST_MS, GIVE_UP_MS = 60_000, 3_600_000, 24 * 3_600_000
+"""What is put off is tried again after a minute, two, four and so on, at last each hour, and for a day."""
 NOT_OF_ITS_PLACE = frozenset({"charged", "answered"})
 """Notices that can wait for the morning although their turn has a place tonight, or had."""
 
@@ -55,7 +57,9 @@ class Post:
         self._desk, self._ledger, self._deliver, self._kind = desk, desk.ledger, deliver, kind
         self._said, self._since_ms, self._stay = "", 0, 0
         self._not_before_ms: dict[str, int] = {}
-        """By notice: those that wait for the morning."""
+        """By notice: those that wait for the morning, or were put off."""
+        self._tried: dict[str, tuple[int, int]] = {}
+        """By notice that was put off: since when, and how often."""
         self.unknown = 0
         """Notices that may have left or not, since this process began."""
 
@@ -66,6 +70,7 @@ class Post:
         pending = self._ledger.outgoing(["pending"], AT_A_TIME + max(self._stay, len(kept)), self._kind)
         self._not_before_ms = {item.id: kept[item.id] for item in pending if kept.get(item.id, 0) > now_ms}
         sent: list[str] = []
+        self._tried = {item.id: self._tried[item.id] for item in pending if item.id in self._tried}
         ready = [item for item in pending if item.id not in self._not_before_ms]
         if self._deliver is None:
             return self._stand(ready, now_ms)
@@ -130,7 +135,10 @@ class Post:
         if self._deliver is not None:
             try:
                 self._deliver(item, said, turn and self._once_told(said, turn, now_ms))
-            except NotDelivered:
+            except NotDelivered as away:
+                if isinstance(away, NotYet) and self._put_off(item, now_ms):
+                    log.warning("a %s was put off for a day and is given up: %s", self._kind, away)
+                    return False
                 self._ledger.take_back(item.id, epoch)
                 raise
             except Unsure:  # found as it is before anything is sent again
@@ -139,6 +147,13 @@ class Post:
         if not self._begins(said, turn, now_ms, item.id):
             self._ledger.sent([item.id])
         return True
+
+    def _put_off(self, item: Outgoing, now_ms: int) -> bool:
+        """It is tried again later, and no others wait for it; whether that has gone on for too long."""
+        since_ms, times = self._tried.get(item.id, (now_ms, 0))
+        self._tried[item.id] = since_ms, times + 1
+        self._not_before_ms[item.id] = now_ms + min(AGAIN_MS << times, AT_MOST_MS)
+        return now_ms - since_ms >= GIVE_UP_MS
 
     def _turn(self, said: Said) -> Turn | None:
         return self._ledger.turn(said.turn) if said.turn is not None else None

@@ -8,8 +8,9 @@ import pytest
 from msgspec.structs import replace
 
 from scheduler.accounts import Account, is_address
+from scheduler.ledger import Outgoing
 from scheduler.mail import Mailer, mail_server, no_mail
-from scheduler.post import Post
+from scheduler.post import NotYet, Post
 from scheduler.quiet import QuietHours
 from tests.brokers import free_port
 from tests.desks import PLUGS, World
@@ -103,6 +104,34 @@ def test_what_the_mail_server_answers_decides_whether_it_is_sent_again(world, bo
     box.answers = {}
     sends(world, mails(world, box.url))
     assert len(box.came) - came == kept.get("pending", 0)
+
+
+def test_a_mail_that_is_put_off_is_tried_ever_less_and_holds_nobody_up(world, monkeypatch, caplog):
+    monkeypatch.setattr("scheduler.post.AT_A_TIME", 1)
+    began_ms, tried, came = world.now_ms, [], []
+    burning = Outgoing(id="fire", kind="notice", to="h1", body='{"what": "fire", "said": {"place": "jn-01"}}')
+    world.ledger.cut("jn-01", "smoke", world.now_ms, [burning])
+
+    def full(item, _said, _turn):
+        if item.to == "wang":
+            tried.append((world.now_ms - began_ms) // 60_000)
+            raise NotYet("the mail server answered 452")
+        came.append(item.to)
+
+    post = Post(world.desk, full, "mail")
+    for _ in range(3):
+        sends(world, post)
+    assert (tried, came) == ([0], ["wu"])
+    for minutes in [1] * 190 + [60] * 24:
+        world.now_ms += minutes * 60_000
+        sends(world, post)
+    assert tried[:9] == [0, 1, 3, 7, 15, 31, 63, 123, 183]
+    assert 24 * 60 <= tried[-1] <= 25 * 60
+    assert states(world) == {"sent": 1, "unknown": 1}
+    assert [item.id for item in world.ledger.outgoing(["pending"], 9, "notice")] == ["fire"], "its page is the same"
+    assert [record.getMessage() for record in caplog.records] == [
+        "a mail was put off for a day and is given up: the mail server answered 452"
+    ]
 
 
 def test_while_the_mail_server_is_away_nothing_is_lost_and_pages_are_told(world, box, caplog):
