@@ -29,7 +29,7 @@ from scheduler.ledger import (
 )
 from scheduler.postings import notice
 from scheduler.quiet import QuietHours
-from scheduler.rules import NIGHT, Asked, IsWorkday, Refusal, Rule, RuleSet, open_in, pool_of, quota, refusal
+from scheduler.rules import GRACE_MIN, NIGHT, Asked, IsWorkday, Refusal, Rule, RuleSet, open_in, pool_of, quota, refusal
 from scheduler.site_facts import SiteFacts, Sites, most_w
 from scheduler.standing import Delivery, need_kwh
 from scheduler.taken import whole_kwh
@@ -191,7 +191,7 @@ class Desk:
         """The notice `sent` of that was delivered: overstay is counted from its time on. Raises NotNow."""
 
         def told(turn: Turn) -> Turn:
-            return meanwhile.told_charged(turn, now_ms, self.quiet(turn))
+            return meanwhile.told_charged(turn, now_ms, self.quiet(turn), self.grace_min(turn))
 
         return self._step(which, now_ms, told, by="notices", sent=sent)
 
@@ -277,6 +277,11 @@ class Desk:
         """The quiet hours of the rules that the turn was made by."""
         adopted = self.ledger.rules(turn.site, turn.rules)
         return adopted.rules.quiet if adopted else NIGHT
+
+    def grace_min(self, turn: Turn) -> int:
+        """Between the end of charging and overstay, by the rules that the turn was made by."""
+        adopted = self.ledger.rules(turn.site, turn.rules)
+        return adopted.rules.overstay_grace_min if adopted else GRACE_MIN
 
     def change(self, before: Turn | None, after: Turn, **more: Any) -> Change:
         """A step; where it claims anything, with the limits of its site and of the rules in force now."""

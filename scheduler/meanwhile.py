@@ -17,8 +17,6 @@ NEAR_MS = 5 * 60_000
 """A check-in so long before or after a car was plugged in says whose it is."""
 ASKING_MS = 10 * 60_000
 """So long the holder of a place is asked whether the car at its plug is its own."""
-GRACE_MS = 30 * 60_000
-"""Between the end of charging and overstay."""
 
 
 def is_soon(turn: Turn, now_ms: int) -> bool:
@@ -84,16 +82,16 @@ def finished(turn: Turn, now_ms: int) -> Turn:
     return replace(turn, finished_ms=turn.finished_ms or now_ms, charged_ms=turn.charged_ms or now_ms)
 
 
-def told_charged(turn: Turn, now_ms: int, quiet: QuietHours) -> Turn:
+def told_charged(turn: Turn, now_ms: int, quiet: QuietHours, grace_min: int) -> Turn:
     """The notice that it is charged was delivered: from `leave_by_ms` on its staying is overstay. Raises NotNow."""
     if turn.state != "active" or turn.charged_ms is None:
         raise NotNow(turn, "end")
-    return replace(turn, leave_by_ms=max(now_ms, leave_by_ms(turn.charged_ms, quiet)))
+    return replace(turn, leave_by_ms=max(now_ms, leave_by_ms(turn.charged_ms, quiet, grace_min)))
 
 
-def leave_by_ms(charged_ms: int, quiet: QuietHours) -> int:
-    """After half an hour; nobody is asked to move a car at night, and the first bucket after it is to get up in."""
-    by_ms = charged_ms + GRACE_MS
+def leave_by_ms(charged_ms: int, quiet: QuietHours, grace_min: int) -> int:
+    """After the grace; nobody is asked to move a car at night, and the first bucket after it is to get up in."""
+    by_ms = charged_ms + grace_min * 60_000
     return quiet.after(by_ms, 0) + BUCKET_MS if quiet.quiet_at(by_ms) else by_ms
 
 

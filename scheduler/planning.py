@@ -23,7 +23,7 @@ from scheduler.rules import GUESTS, IsWorkday, RuleSet, open_in, quota
 from scheduler.site_facts import Connector, SiteFacts
 from scheduler.standing import WINDOW_MS, Standing, Waiting, in_order, occupied_min, penalties, standings
 from scheduler.tariff import fen_kwh
-from scheduler.turns import HOLDING, LEAST_KWH, WAITING, NotNow, Turn, age_ms
+from scheduler.turns import HOLDING, LEAST_KWH, WAITING, NotNow, Turn, age_ms, wants_from_ms
 
 OFFER_AHEAD_MS = 30 * 60_000
 """A place is offered this long before it begins, at the earliest: until then it goes to whoever needs it most."""
@@ -127,7 +127,12 @@ class Planning:
             one.place.connector == place.connector and problem.first in one.place.buckets for one in problem.fixed
         )
         choices = [place]
-        if place.first == problem.first + 1 and is_free and turn.earliest_ms <= now_ms and not quiet.quiet_at(now_ms):
+        if (
+            place.first == problem.first + 1
+            and is_free
+            and wants_from_ms(turn) <= now_ms
+            and not quiet.quiet_at(now_ms)
+        ):
             choices.insert(0, Place(place.connector, problem.first, (0, *place.watts)))
         for choice in choices:
             with suppress(NotNow, Taken, OverLimit):
@@ -289,7 +294,7 @@ def _request(turn: Turn, plugs: Sequence[Connector], rules: RuleSet, weight: int
     return Request(
         id=turn.id,
         kinds=kinds(turn.max_w, plugs),
-        earliest=-(-turn.earliest_ms // BUCKET_MS),
+        earliest=-(-wants_from_ms(turn) // BUCKET_MS),
         depart_by=bucket_at(turn.depart_by_ms),
         need_wh=max(1, round(turn.energy_kwh * 1_000)),
         max_w=turn.max_w,

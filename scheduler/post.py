@@ -188,9 +188,11 @@ class Post:
         """As it will be: by when to answer, or to leave, stands in what is delivered."""
         if self._told(said, turn) is None:
             return turn
-        step = turns.told if said.what == "offer" else meanwhile.told_charged
+        quiet = self._desk.quiet(turn)
         with suppress(NotNow):
-            return step(turn, now_ms, self._desk.quiet(turn))
+            if said.what == "offer":
+                return turns.told(turn, now_ms, quiet)
+            return meanwhile.told_charged(turn, now_ms, quiet, self._desk.grace_min(turn))
         return turn
 
     def _told(self, said: Said, turn: Turn) -> Callable[..., Turn] | None:

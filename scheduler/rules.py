@@ -26,6 +26,8 @@ Rule = Literal[
 DAY_MS = 86_400_000
 HORIZON_MS = 7 * DAY_MS
 """Nobody asks further ahead than this; who stays longest leaves a day later."""
+GRACE_MIN = 30
+"""Between the end of charging and overstay, where the rules of a site say nothing else."""
 NIGHT = QuietHours(22 * 60, 7 * 60)
 GUESTS = "guests"
 """Stands for the compound of all who are of none of the site's."""
@@ -57,7 +59,7 @@ class RuleSet(Struct, frozen=True, kw_only=True):
     quotas: tuple[Quota, ...] = ()
     quiet: QuietHours = NIGHT
     longest_turn_min: int = 720
-    overstay_grace_min: int = 30
+    overstay_grace_min: int = GRACE_MIN
     accessibility_min: int = 0
     essential_min: int = 0
     move_margin_min: int = 30

@@ -13,7 +13,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from ingest.assets import SiteMode
-from scheduler.buckets import Place
+from scheduler.buckets import BUCKET_MS, Place
 from scheduler.quiet import QuietHours
 
 State = Literal[
@@ -62,6 +62,8 @@ SOON_MS = 10 * 60_000
 LEAST_KWH = 3.0
 """No part of a need is smaller, unless the need is: nobody drives to a plug for less."""
 STALE_MS = 24 * 3_600_000
+SNOOZE_MS = 60 * 60_000
+"""So long after it was told of an offer that it put off, nothing else is offered to a turn."""
 SNOOZES = 3
 """By hand or by silence; with this one the turn expires."""
 
@@ -137,6 +139,15 @@ def latest_start_ms(turn: Turn) -> int:
     return turn.depart_by_ms - round(energy_kwh * 1_000 / turn.max_w * 3_600_000)
 
 
+def wants_from_ms(turn: Turn) -> int:
+    """From when on it may be planned: who put an offer off asks for nothing for an hour from when it was told, so that
+    the place goes to the next, unless its energy would not fit any more then.
+    """
+    if not turn.snoozes or turn.told_ms is None:
+        return turn.earliest_ms
+    return max(turn.earliest_ms, min(turn.told_ms + SNOOZE_MS, latest_start_ms(turn) - BUCKET_MS))
+
+
 def age_ms(turn: Turn, now_ms: int) -> int:
     """Its waiting age."""
     return turn.waited_ms + (max(0, now_ms - turn.waiting_ms) if turn.waiting_ms is not None else 0)
@@ -196,7 +207,7 @@ def snoozed(turn: Turn, now_ms: int) -> Turn:
 
 def withdrawn(turn: Turn) -> Turn:
     """The place is not to be had, or nobody could be told of it in time: it waits on, and that is no snooze."""
-    return _step(turn, "withdraw", place=None, due_ms=latest_start_ms(turn))
+    return _step(turn, "withdraw", place=None, told_ms=None, due_ms=latest_start_ms(turn))
 
 
 def lapsed(turn: Turn, now_ms: int) -> bool:

@@ -75,16 +75,16 @@ def test_who_is_called_is_told_once_and_may_come_when_it_begins(awaited):
     call = Call("blue heron 4", (PILE, 1), (bucket_at(NINE_MS) + 4) * BUCKET_MS)
     assert tell(encode(board(at(4)))) == [call]
     assert tell(encode(board(at(4)))) == []
-    assert (awaited.until_ms(call), awaited.is_next(call)) == (None, True)
+    assert (awaited.until_ms(call), awaited.begins_ms(call) is not None) == (None, True)
     tell(encode(board(at(4), now_ms=call.from_ms)))
-    assert (awaited.until_ms(call), awaited.is_next(call)) == (call.from_ms + HOUR_MS, False)
+    assert (awaited.until_ms(call), awaited.begins_ms(call)) == (call.from_ms + HOUR_MS, None)
 
 
 def test_who_was_moved_comes_where_the_turn_is_now(awaited):
     [was] = awaited.told(PILE, encode(board(at(4))))
     [now] = awaited.told(PILE, encode(board(replace(at(4), place=at(4, connector=2).place))))
     assert (now.name, now.place) == (was.name, (PILE, 2))
-    assert (awaited.is_next(was), awaited.is_next(now)) == (False, True)
+    assert (awaited.begins_ms(was), awaited.begins_ms(now) is not None) == (None, True)
 
 
 def test_who_was_moved_to_a_plug_whose_turn_has_begun_may_come_at_once(awaited):

@@ -108,16 +108,38 @@ def test_what_rules_give_for_accessibility_and_an_essential_vehicle_brings_forwa
     ]  # fmt: skip
 
 
-def test_what_was_offered_and_not_answered_goes_to_the_next():
+@pytest.mark.parametrize("by_hand", [True, False])
+def test_what_was_put_off_by_hand_or_by_silence_goes_to_the_next(by_hand):
     street = Neighbourhood(piles=1)
-    first = street.asks("h1", kwh=3.5, hours=2)
+    first = street.asks("h1", kwh=3.5, hours=5)
     street.later(1)
-    second = street.asks("h2", kwh=3.5, hours=2)
-    street.later(12)
-    assert street.turn(first).snoozes == 1
-    street.desk.cancel(first, street.now_ms)
+    second = street.asks("h2", kwh=3.5, hours=5)
+    street.later(2)
+    if by_hand:
+        street.desk.snooze(first, street.now_ms)
     street.later(20)
+    assert (street.turn(first).state, street.turn(first).snoozes) == ("queued", 1)
     assert street.turn(second).state == "offered"
+
+
+def test_who_puts_an_offer_off_twice_in_a_row_is_not_out_of_the_line_within_minutes():
+    street = Neighbourhood(piles=2)
+    turn = street.asks(kwh=3.5, hours=9)
+    street.later(1)
+    street.desk.snooze(turn, street.now_ms)
+    street.later(25)
+    assert (street.turn(turn).state, street.turn(turn).snoozes) == ("queued", 1)
+    street.later(24)
+    assert street.turn(turn).state == "offered"
+
+
+def test_who_puts_off_what_is_the_last_that_fits_is_offered_it_again():
+    street = Neighbourhood(piles=1)
+    turn = street.asks(kwh=7.0, hours=1.5)
+    street.later(1)
+    street.desk.snooze(turn, street.now_ms)
+    street.later(14)
+    assert street.turn(turn).state == "offered"
 
 
 def test_a_car_without_a_turn_is_a_walk_in_until_the_next_promise_and_no_longer():
@@ -488,6 +510,17 @@ def test_a_check_in_during_a_look_is_not_taken_back_by_it():
         street.desk.whose(seen, street.now_ms, street.now_ms)
     assert street.turn(turn).checked_in_ms == street.now_ms
     assert said_to(street, turn)[-1] != "asked"
+
+
+def test_a_site_may_leave_more_time_before_staying_is_overstay():
+    street = Neighbourhood(piles=1)
+    street.ledger.adopt(replace(street.rules, overstay_grace_min=120), after=1, by="p", now_ms=street.now_ms)
+    turn = promised(street)
+    street.later(15)
+    street.comes(turn, "finishing", kwh=7.0)
+    street.later(2)
+    told = street.turn(turn)
+    assert told.leave_by_ms == told.charged_ms + 120 * 60_000
 
 
 def test_a_car_that_was_there_before_the_scheduler_is_a_walk_in_once():
