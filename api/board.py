@@ -20,9 +20,8 @@ from api.prices import SHANGHAI_RESIDENTIAL
 from api.schemas import ConnectorAnswer, Price, SiteAvailability, StationAnswer, Text
 from api.stations import StationNow, station_answer
 from ingest.assets import Device, Inventory, Site
-from ingest.clock import parse_rfc3339
 from ingest.comfort import Refuge
-from ingest.freshness import stale_after_ms
+from ingest.freshness import said_ms, stale_after_ms
 from ingest.messages import DeviceState, ServiceNotice
 
 NEVER_MS = 2**62
@@ -237,7 +236,7 @@ class Board:
         """Whether a fact of `observed_at` is too old, or cannot be trusted; remembers when a fresh one will be."""
         if state is None or observed_at is None or not state.online or not self.believed:
             return True
-        until_ms = parse_rfc3339(observed_at) + stale_after_ms(state.interval_s, now.speed)
+        until_ms = said_ms(observed_at, state) + stale_after_ms(state.interval_s, now.speed)
         if now.service_ms > until_ms:
             return True
         self._fresh_until.earliest(f"{state.site}/{state.device}", until_ms + 1)

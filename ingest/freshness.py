@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from msgspec import UNSET
+
+from ingest.clock import parse_rfc3339
+from ingest.messages import DeviceState
+
 STALE_INTERVALS = 3
 STALE_WALL_S = 2.0
 FALLS_BACK_INTERVALS, FALLS_BACK_WALL_S = 1.5, 1.5
@@ -16,3 +21,9 @@ def stale_after_ms(interval_s: float, speed: float) -> int:
 def falls_back_after_ms(interval_s: float, speed: float) -> int:
     """Service milliseconds after which a pile that says nothing may have fallen back, or is about to."""
     return round(1_000 * max(FALLS_BACK_INTERVALS * interval_s, FALLS_BACK_WALL_S * speed))
+
+
+def said_ms(observed_at: str, state: DeviceState) -> int:
+    """When a device said what it calls `observed_at`, by our clock."""
+    behind_s = 0.0 if state.clock_behind_s is UNSET else state.clock_behind_s
+    return parse_rfc3339(observed_at) + round(1_000 * behind_s)

@@ -282,6 +282,7 @@ class DeviceState(Struct, frozen=True, kw_only=True):
     online: bool
     interval_s: int
     clock_skew_s: float | UnsetType = UNSET
+    clock_behind_s: float | UnsetType = UNSET
     connectors: list[ConnectorState] | UnsetType = UNSET
     station: dict[str, object] | UnsetType = UNSET
     conditions: list[Condition] = []

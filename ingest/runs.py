@@ -17,7 +17,7 @@ from ingest.memory import DeviceMemory
 from ingest.messages import PILE_KINDS, STATION_KINDS, Connector, Meter, Telemetry
 from ingest.rows import NANOS, Measurement, instrument, reading, row
 from ingest.sessions import advance, advance_by_meter
-from ingest.skew import AHEAD_MS, JUMP_MS, LATEST_MS, BootClock, Heard
+from ingest.skew import AHEAD_MS, JUMP_MS, LATEST_MS, Heard
 
 
 class Speaker(Struct, frozen=True):
@@ -97,7 +97,7 @@ def take_run(
         record.next_seq = run.hi + 1
     if judge_skew:
         last_ms = taken_ms[-1]
-        known.clock = BootClock((), True, Heard(run.hi, last_ms, now.service_ms, last_ms))
+        known.clock = known.clock.on_to(Heard(run.hi, last_ms, now.service_ms, last_ms), max(taken_ms))
     known.came_ms = now.service_ms
     record.received += end - start
     return run

@@ -42,6 +42,13 @@ class BootClock(Struct, frozen=True):
     offsets: tuple[Offset, ...] = ()
     judged: bool = False
     newest: Heard | None = None
+    behind_ms: int = 0
+    """By how much it is behind and yet right enough that its messages keep their times: the last live status said so,
+    and no message since then came sooner after it was made."""
+
+    def on_to(self, newest: Heard, latest_ms: int) -> BootClock:
+        """The same clock after messages that came together; `latest_ms` is the latest effective time of them all."""
+        return BootClock(self.offsets, True, newest, min(self.behind_ms, max(0, newest.came_ms - latest_ms)))
 
     def offset_at(self, seq: int) -> int:
         for offset in reversed(self.offsets):
@@ -62,7 +69,8 @@ def judge_status(clock: BootClock, ts_ms: int, last_seq: int, now_ms: int, *, qu
     held = clock.offset_at(last_seq + 1)
     agrees = held == 0 if right else held != 0 and abs(held + ahead_ms) <= JUMP_MS
     first = 1 if not clock.judged else last_seq + 1
-    judged = BootClock(clock.offsets, True, clock.newest)
+    behind_ms = 0 if not right else clock.behind_ms if queued else max(0, -ahead_ms)
+    judged = BootClock(clock.offsets, True, clock.newest, behind_ms)
     return judged if agrees else _from(judged, first, 0 if right else -ahead_ms)
 
 
@@ -81,7 +89,7 @@ def judge_message(clock: BootClock, seq: int, ts_ms: int, now_ms: int) -> tuple[
         first = 1 if newest is None else seq
         clock = _from(clock, first, 0 if ts_ms <= now_ms + AHEAD_MS else now_ms - ts_ms)
     effective_ms = _in_range(ts_ms + clock.offset_at(seq))
-    return BootClock(clock.offsets, True, Heard(seq, ts_ms, now_ms, effective_ms)), effective_ms
+    return clock.on_to(Heard(seq, ts_ms, now_ms, effective_ms), effective_ms), effective_ms
 
 
 def _after_fall(clock: BootClock, newest: Heard, seq: int, ts_ms: int, now_ms: int) -> BootClock:
@@ -104,4 +112,4 @@ def _from(clock: BootClock, seq: int, offset_ms: int) -> BootClock:
     kept = tuple(offset for offset in clock.offsets if offset.from_seq < seq)
     if (kept[-1].offset_ms if kept else 0) != offset_ms:
         kept = (*kept, Offset(seq, offset_ms))[-MOST_OFFSETS:]
-    return BootClock(kept, clock.judged, clock.newest)
+    return BootClock(kept, clock.judged, clock.newest, clock.behind_ms)

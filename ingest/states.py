@@ -22,6 +22,8 @@ from ingest.messages import (
 )
 from ingest.sessions import PLUGGED, Life, measured
 
+LEAST_BEHIND_MS = 5_000
+"""A clock that is less behind is not worth saying: a status takes its time, too."""
 _ENVELOPE = ("v", "boot", "seq", "ts", "kind", "token")
 
 
@@ -38,6 +40,7 @@ def device_state(memory: DeviceMemory, device: Device, rev: int, now_ms: int) ->
         online=record.online,
         interval_s=record.interval_s,
         clock_skew_s=_skew_s(memory),
+        clock_behind_s=_behind_s(memory),
         connectors=_connectors(memory, device) if device.kind == "pile" else UNSET,
         station=_station(memory) if device.kind == "station" else UNSET,
         conditions=device_conditions(memory),
@@ -86,6 +89,16 @@ def _skew_s(memory: DeviceMemory) -> float | UnsetType:
     boot = record.boots.get(record.status_boot or (record.order[-1] if record.order else ""))
     offset_ms = boot.clock.offsets[-1].offset_ms if boot is not None and boot.clock.offsets else 0
     return -offset_ms / 1000 if offset_ms else UNSET
+
+
+def _behind_s(memory: DeviceMemory) -> float | UnsetType:
+    """Of the boot that speaks, once what is known of the device is of it."""
+    record = memory.record
+    newest = max(record.latest.values(), key=lambda latest: latest.at_ms, default=None)
+    boot = record.boots.get(record.status_boot or "")
+    if boot is None or newest is None or newest.boot != record.status_boot or boot.clock.behind_ms < LEAST_BEHIND_MS:
+        return UNSET
+    return boot.clock.behind_ms / 1000
 
 
 def _connectors(memory: DeviceMemory, device: Device) -> list[ConnectorState]:

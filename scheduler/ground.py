@@ -9,7 +9,7 @@ from msgspec import UNSET, UnsetType
 
 from ingest.assets import Device, Inventory, Site
 from ingest.clock import parse_rfc3339
-from ingest.freshness import falls_back_after_ms, stale_after_ms
+from ingest.freshness import falls_back_after_ms, said_ms, stale_after_ms
 from ingest.messages import ConnectorState, DeviceState
 from ingest.sessions import PLUGGED
 from scheduler.elsewhere import Seen
@@ -151,7 +151,7 @@ class Ground:
             else Charging(now.id, parse_rfc3339(now.started_at), now.energy_kwh, now.charge_ended_at is not UNSET)
         )
         falls_back_ms = falls_back_after_ms(state.interval_s, self._heard.speed())
-        is_quiet = now_ms >= parse_rfc3339(said.observed_at) + falls_back_ms
+        is_quiet = now_ms >= said_ms(said.observed_at, state) + falls_back_ms
         if said.state in ("faulted", "unavailable"):
             return PlugNow(None, charging, "broken", may_have_fallen_back=is_quiet)
         paused_by = said.suspended_by if said.state == "suspended" else None
@@ -170,7 +170,7 @@ class Ground:
         return SILENT if now_ms - since_ms >= stale_after_ms(interval_s, self._heard.speed()) else UNKNOWN
 
     def _is_old(self, said: ConnectorState, state: DeviceState, now_ms: int) -> bool:
-        return now_ms > parse_rfc3339(said.observed_at) + stale_after_ms(state.interval_s, self._heard.speed())
+        return now_ms > said_ms(said.observed_at, state) + stale_after_ms(state.interval_s, self._heard.speed())
 
 
 def _ms(said: str | UnsetType) -> int | None:

@@ -7,6 +7,7 @@ import logging
 import pytest
 
 from api.geo import distance_m, snapped, walk_min
+from ingest.clock import rfc3339
 from tests.boards import STREET, Street, charging, free
 
 HERE = (31.2400, 121.4400)
@@ -121,6 +122,15 @@ def test_a_pile_that_falls_silent_is_unknown_after_three_of_its_intervals(street
     street.passes(0.001)
     assert status(ask) == "UNKNOWN"
     assert connector(ask, "jn-01/pile-1/1")["state"] == "available", "what it said last is still told, as stale"
+
+
+def test_a_pile_whose_clock_is_minutes_behind_is_not_taken_for_silent(street, ask):
+    ten_minutes_ago = rfc3339(street.service_ms - 600_000)
+    street.pile("jn-01/pile-1", free(1, observed_at=ten_minutes_ago), clock_behind_s=600.0, interval_s=30)
+    street.passes(90)
+    assert status(ask) == "AVAILABLE"
+    street.passes(0.001)
+    assert status(ask) == "UNKNOWN"
 
 
 def test_at_high_speed_silence_counts_from_two_seconds_of_the_wall(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from ingest.assets import Inventory, Window
@@ -728,6 +729,23 @@ def test_piles_that_have_not_reported_since_ingest_came_back_are_not_taken_for_s
     assert street.turn(turn).moved_from is None
     street.later(3, f"{SITE}/pile-01")
     assert street.turn(turn).place.connector == TWO
+
+
+@pytest.mark.parametrize(("behind_s", "state"), [(None, "requested"), (600.0, "offered")])
+def test_a_plug_of_a_pile_whose_clock_is_known_to_be_behind_is_offered(behind_s, state):
+    street = Neighbourhood(piles=1)
+    street.later(5)
+    turn = street.asks(earliest_ms=street.now_ms + QUARTER_MS)
+    for _ in range(3):
+        street.now_ms += 60_000
+        ago = rfc3339(street.now_ms - 600_000)
+        [(name, said)] = street.said.items()
+        plugs = [replace(one, observed_at=ago) for one in said.connectors]
+        street.said[name] = replace(said, observed_at=ago, connectors=plugs, clock_behind_s=behind_s or UNSET)
+        street.mono_s += 3.0
+        street.rounds.round(street.now_ms, street.mono_s)
+    assert street.turn(turn).state == state
+    assert not behind_s or not street.ground.plug(ONE).may_have_fallen_back
 
 
 def test_who_stands_in_the_bay_when_the_hold_ends_is_awaited():

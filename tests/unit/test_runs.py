@@ -8,12 +8,14 @@ from dataclasses import dataclass, field
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import UNSET
 
 from ingest import skew
 from ingest.assets import ConnectorSpec, Device, Inventory, Name, Site
 from ingest.clock import Now, rfc3339
 from ingest.pipeline import Pipeline
 from ingest.spooling import Kept, decode_record
+from ingest.states import device_state
 
 NOW_MS = 1_795_338_000_000
 PILE = Device(site="jn-01", id="pile-1", kind="pile", connectors=(ConnectorSpec(1), ConnectorSpec(2)))
@@ -152,6 +154,24 @@ def test_a_message_counts_as_received_once(seqs):
     pipe.take([telemetry(PILE.name, meter(seq)) for seq in seqs], Now(NOW_MS, 0.0))
     record = pipe.devices[PILE.name].record
     assert (record.received, record.duplicates) == (3, len(seqs) - 3)
+
+
+def status(at_ms: int, boot: str = "boot-a") -> tuple[str, bytes, bool]:
+    said = {"v": 1, "boot": boot, "ts": rfc3339(at_ms), "online": True, "interval_s": 60, "last_seq": 0}
+    return f"lunchong/v1/{PILE.name}/status", json.dumps(said).encode(), False
+
+
+@pytest.mark.parametrize("boot", ["boot-a", "boot-b"])
+@pytest.mark.parametrize("ago_s", [[700, 600, 601], [700, 640, 2, 30]])
+def test_how_far_a_clock_is_behind_is_told_until_a_message_comes_sooner_than_that(boot, ago_s):
+    meters = [meter(seq, NOW_MS - 1_000 * ago, boot=boot) for seq, ago in enumerate(ago_s, 1)]
+    parts = [[status(NOW_MS - 600_000), *(telemetry(PILE.name, one) for one in meters)]]
+    assert outcome(parts, careful=False) == outcome(parts, careful=True)
+    pipe = Pipeline(INVENTORY, Kept([], [], []))
+    pipe.take(parts[0], Now(NOW_MS, 0.0))
+    said = device_state(pipe.devices[PILE.name], PILE, 1, NOW_MS)
+    is_known = boot == "boot-a" and min(ago_s) >= 600
+    assert said.clock_behind_s == (600.0 if is_known else UNSET), "of the boot that spoke, and of no other"
 
 
 def test_connectors_that_are_numbered_anew_are_known_to_the_run():

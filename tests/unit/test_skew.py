@@ -127,3 +127,21 @@ def test_a_jump_ahead_behind_a_hole_is_set_right() -> None:
 def test_no_effective_time_leaves_the_range_of_times() -> None:
     heard = Heard().status(0, 7_258_118_000_000)
     assert 0 <= heard.message(7_258_118_399_999, 7_258_118_000_000) < 7_258_118_400_000
+
+
+def test_a_clock_that_is_minutes_behind_keeps_its_times_and_is_known_to_be_behind() -> None:
+    heard = Heard().status(NOON_MS - 10 * MINUTE_MS, NOON_MS)
+    assert heard.message(NOON_MS - 9 * MINUTE_MS, NOON_MS + MINUTE_MS) == NOON_MS - 9 * MINUTE_MS
+    assert heard.clock.behind_ms == 10 * MINUTE_MS
+
+
+def test_a_clock_that_is_set_right_is_not_behind_any_more() -> None:
+    heard = Heard().status(NOON_MS - 10 * MINUTE_MS, NOON_MS)
+    heard.message(NOON_MS + MINUTE_MS, NOON_MS + MINUTE_MS)
+    assert heard.clock.behind_ms == 0
+    heard.message(NOON_MS + MINUTE_MS + 1, NOON_MS + HOUR_MS)
+    assert heard.clock.behind_ms == 0, "a message that is late is no evidence"
+
+
+def test_a_status_that_waited_at_the_broker_does_not_say_that_a_clock_is_behind() -> None:
+    assert Heard().status(NOON_MS - 10 * MINUTE_MS, NOON_MS, queued=True).clock.behind_ms == 0
