@@ -27,6 +27,8 @@ WAITING: dict[OutgoingKind, str] = {"notice": "notices_wait", "mail": "mails_wai
 """Conditions by what does not leave."""
 AT_A_TIME = 1_000
 """And besides those that wait already, however many they are: what is behind them may be a fire."""
+IN_A_ROW = 20
+"""Before it is looked for a fire again, and for what time it is: each may take seconds."""
 AGAIN_MS, AT_MOST_MS, GIVE_UP_MS = 60_000, 3_600_000, 24 * 3_600_000
 """What is put off is tried again after a minute, two, four and so on, at last each hour, and for a day."""
 NOT_OF_ITS_PLACE = frozenset({"charged", "answered"})
@@ -74,20 +76,21 @@ class Post:
         ready = [item for item in pending if item.id not in self._not_before_ms]
         if self._deliver is None:
             return self._stand(ready, now_ms)
-        away = False
+        away, tried = False, 0
         for item in sorted(ready, key=lambda item: not _is_fire(item)):
-            if away and not _is_fire(item):  # it would wait for the same
+            if (away or tried >= IN_A_ROW) and not _is_fire(item):  # it would wait for the same
                 break
             try:
                 left = self._send(item, epoch, now_ms)
             except NotYet:
-                continue
+                tried += 1
             except NotDelivered as why:
                 self._say(f"each {self._kind} waits: {why}", now_ms)
                 away = True
             else:
                 sent += [item.id] if left else []
                 self._said = self._said if away else ""
+                tried += item.id not in self._not_before_ms
         self._stay = len(pending) - len(sent)
         return len(sent)
 

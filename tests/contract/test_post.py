@@ -269,6 +269,25 @@ def test_that_something_burns_is_said_before_all_else_whatever_became_of_the_oth
     assert [held.code for held in post.conditions] == ["notices_wait"]
 
 
+def test_a_fire_does_not_wait_until_all_that_is_pending_left(world):
+    many = [without_a_turn("free", f"h{no}") for no in range(100)]
+    world.ledger.cut("jn-02", "smoke", world.now_ms, many)
+    came = []
+
+    def slow(_item, said, _turn):
+        if not came:
+            burns(world, "h1")
+        came.append(said.what)
+
+    post, epoch = Post(world.desk, slow), epoch_of(world.ledger)
+    for _ in range(2):
+        post.turn(epoch, world.now_ms)
+    assert came.index("fire") <= 20
+    for _ in range(4):
+        post.turn(epoch, world.now_ms)
+    assert len(came) == 101
+
+
 @pytest.mark.parametrize("carried", [True, False])
 def test_at_night_only_a_fire_is_said_of_what_has_no_turn(ledger, carrier, carried):
     """At 23:00 in Shanghai; that a plug was free is from before, and could not leave then."""
