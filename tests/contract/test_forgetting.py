@@ -126,11 +126,15 @@ def test_the_last_of_a_household_does_not_go_while_a_promise_to_it_goes_on(ledge
     assert ledger.household("h1") is None
 
 
-def test_who_is_removed_twice_takes_nobody_along_who_moved_in_since(ledger):
-    ledger.accounts.remove("wang")
-    ledger.register(HOME)
-    ledger.accounts.remove("wang")
-    assert ledger.household("h1") == HOME
+def test_who_is_removed_twice_at_once_takes_nobody_along_who_moved_in_between(one, meanwhile):
+    def gone_and_moved_in():
+        one.accounts.remove("wang")
+        one.register(HOME)
+
+    meanwhile.beside("SELECT account", gone_and_moved_in)
+    meanwhile.ledger.accounts.remove("wang")
+    assert meanwhile.raised() is None
+    assert one.household("h1") == HOME
 
 
 def test_the_last_two_who_go_at_once_leave_nobody_behind(one, meanwhile):
