@@ -4,6 +4,7 @@ SHELL := bash
 BIN := .venv/bin
 ARGS ?=
 ROW ?=
+SEED ?= 1
 export PYTHON ?= python3
 
 .DEFAULT_GOAL := help
@@ -65,9 +66,9 @@ bench-planner: setup  ## plans of 100 seeded sites within a second each, beside 
 	@$(BIN)/python -m benchmarks.planner $(ARGS)
 
 promises: setup  ## 10 000 lives at the desk and 2 000 in a neighbourhood: is a promise ever broken? (3 minutes on two cores)
-	@echo "10 000 lives of promises, then 2 000 of a whole neighbourhood, in two halves"
+	@echo "10 000 lives of promises, then 2 000 of a whole neighbourhood, in two halves; seed $(SEED)"
 	@export PROMISE_EXAMPLES=5000; for half in 1 2; do \
-	    $(BIN)/pytest -q tests/integration/test_promises.py tests/integration/test_neighbourhood.py & halves+=" $$!"; done; \
+	    PYTHONHASHSEED=0 PROMISE_SEED=$(SEED)/$$half $(BIN)/pytest -q tests/integration/test_promises.py tests/integration/test_neighbourhood.py & halves+=" $$!"; done; \
 	  for half in $$halves; do wait $$half || exit 1; done
 
 faults: setup  ## the fault matrix, or one row of it (ROW=4); ends with one line of JSON
