@@ -81,7 +81,7 @@ class Story:
     def __init__(self, ledger: SqlLedger, life: Life) -> None:
         self._ground, self._life, self._ledger = Ground(life.site), life, ledger
         self._desk = Desk(ledger, self._ground, self._ground, lambda _day: True)
-        self._watch = Watch(self._desk, self._ground)
+        self._watch = Watch(self._desk, self._ground, HOUR_MS)  # it looks each half hour, and is awake in between
         self._post = Post(self._desk, self._deliver)
 
     def live(self) -> None:
