@@ -69,7 +69,15 @@ class Neighbourhood:
         self.post = Post(self.desk)
         self.rounds = Rounds(self.desk, self.ground, Watch(self.desk, self.ground), self.arrivals, self.planning)
 
-    def says(self, connector: str, state: str, kwh: float | None = None, since_ms: int | None = None, **more) -> None:
+    def says(
+        self,
+        connector: str,
+        state: str,
+        kwh: float | None = None,
+        since_ms: int | None = None,
+        session_id: str | None = None,
+        **more,
+    ) -> None:
         """What a connector says from now on; with `kwh`, of a session that began then (within a minute: the same)."""
         device, _, number = connector.rpartition("/")
         session = None
@@ -78,7 +86,9 @@ class Neighbourhood:
             began_ms = self.now_ms if since_ms is None else since_ms
             is_same = before is not None and since_ms is not None and abs(before - since_ms) <= 60_000
             self.sessions[connector] = before if is_same and before is not None else began_ms
-            session = SessionNow(id=f"s{self.sessions[connector]}", started_at=rfc3339(began_ms), energy_kwh=kwh)
+            session = SessionNow(
+                id=session_id or f"s{self.sessions[connector]}", started_at=rfc3339(began_ms), energy_kwh=kwh
+            )
         said = ConnectorState(
             connector=int(number), state=state, observed_at=rfc3339(self.now_ms), session=session, **more
         )

@@ -41,6 +41,7 @@ class Car:
     """Whether its session is known; after it was seen once it is."""
     seen_ms: int | None = None
     """When a look found it first."""
+    session_id: str = ""
 
 
 class Street(Neighbourhood):
@@ -50,6 +51,7 @@ class Street(Neighbourhood):
         self.wall_ms, self.process, self.epoch = 0, 0, 0
         self.is_handed_on = is_handed_on
         self.cars: dict[str, Car] = {}
+        self.came = 0
         self.bays: set[str] = set()
         self.broken: set[str] = set()
         self.silent: set[str] = set()
@@ -81,6 +83,8 @@ class Street(Neighbourhood):
 
     def comes_to(self, plug: str, car: Car) -> None:
         self.bays.discard(plug)
+        self.came += 1
+        car.session_id = f"s{self.came}"
         self.cars[plug] = car
 
     def leaves(self, plug: str) -> None:
@@ -126,7 +130,8 @@ class Street(Neighbourhood):
             car.seen_ms = self.now_ms if car.seen_ms is None else car.seen_ms
             state, _, by = car.state.partition(" by ")
             paused = {"suspended_by": by} if by else {}
-            self.says(plug, state, car.kwh if car.is_metered else None, since_ms=car.since_ms, **paused)
+            kwh = car.kwh if car.is_metered else None
+            self.says(plug, state, kwh, since_ms=car.since_ms, session_id=car.session_id, **paused)
             car.is_metered = True
             if car.typed is not None:
                 self.tokens[plug] = car.typed

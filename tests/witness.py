@@ -27,6 +27,8 @@ class Witness:
         self.kept: set[str] = set()
         """Plugs that this look found another's, for now or soon."""
         self.newcomers: set[str] = set()
+        self.told_apart: set[str] = set()
+        """Of them those whose session is known: before it is, a car may be taken for the one that was refused there."""
         self.reserved_w = 0
         self.came_for: dict[str, Turn | None] = {}
         """Who was expected at each plug when this look began."""
@@ -62,6 +64,8 @@ class Witness:
         self.looked_ms, self.process = street.now_ms, street.process
         self.kept = {plug for plug in PLUGS if self.is_kept(plug)}
         self.newcomers = {plug for plug, car in street.cars.items() if car.seen_ms is None}
+        heard = self.newcomers - street.silent if street.believed else set()
+        self.told_apart = {plug for plug in heard if street.cars[plug].is_metered}
         self.reserved_w = self.power_w()
         self.came_for = {plug: self.expected(plug) for plug in PLUGS}
         was_lost = bool(street.fates)
@@ -112,7 +116,7 @@ class Witness:
         if first is not None and was is not None and was.id == first.id:
             is_near = first.checked_in_ms is not None and first.checked_in_ms >= car.seen_ms - 5 * MINUTE_MS
             assert not is_near, "it checked in"
-        if plug not in self.newcomers or plug in self.kept:
+        if plug not in self.told_apart or plug in self.kept:
             return
         is_closed = not street.desk.is_open(bucket_at(now_ms), ledger.rules(SITE).rules)
         spare_w = LIMIT_W - max(self.reserved_w, self.power_w())
