@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from msgspec import Struct
+from msgspec.structs import asdict
 
 from ingest.ranges import Ranges
 from ingest.store import TelemetryStore
@@ -74,15 +75,8 @@ def tally(
         dead=dead,
         dropped=_count(dropped),
         sessions_done=_sessions_done(store, since_ms),
-        turns_done=turns.turns_done,
-        turns_done_by_mode=turns.turns_done_by_mode,
-        no_shows=turns.no_shows,
         alerts=alerts,
-        snoozed=turns.snoozed,
-        late=turns.late,
-        overstays=turns.overstays,
-        reviews=turns.reviews,
-        reviews_answered=turns.reviews_answered,
+        **asdict(turns),
     )
 
 

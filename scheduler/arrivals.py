@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 
+from ingest.skew import AHEAD_MS
 from scheduler.alone import Around, not_alone
 from scheduler.desk import Desk
 from scheduler.ground import Charging, Ground, PlugNow
@@ -15,8 +16,6 @@ from scheduler.meanwhile import EARLY_MS, is_asked, is_known
 from scheduler.site_facts import SiteFacts
 from scheduler.turns import STALE_MS, NotNow, Turn
 
-CLOCKS_MS = 5 * 60_000
-"""So much a device's clock may be ahead, uncorrected (`ingest/skew.py`)."""
 PAUSES_MS = 5 * 60_000
 """A car that was given nothing yet and wants nothing for so long is full, and one that takes power for so long after
 it wanted none was not; before that it may be waking up, or keeping its battery warm.
@@ -126,7 +125,7 @@ class Arrivals:
             return False
         if turn.id in self._sessions:
             return self._sessions[turn.id] not in (None, charging.session)
-        return charging.started_ms > turn.plugged_ms + CLOCKS_MS
+        return charging.started_ms > turn.plugged_ms + AHEAD_MS
 
     def _hear(self, there: dict[str, Turn], now_ms: int) -> None:
         """Keep of all cars together that they are still there."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from scheduler.arrivals import CLOCKS_MS
+from ingest.skew import AHEAD_MS
 from scheduler.buckets import bucket_at
 from scheduler.ground import LEAST_AC_W
 from scheduler.ledger import Change, Outgoing
@@ -98,7 +98,7 @@ class Witness:
             elif known == "car" and not self.is_cut:
                 self.is_not_served(plug, street.car_known(plug))
             if known == "car" and active is not None and plug not in self.newcomers:
-                began_ms = street.car_known(plug).since_ms - CLOCKS_MS  # who leads anew knows no sessions, only times
+                began_ms = street.car_known(plug).since_ms - AHEAD_MS  # who leads anew knows no sessions, only times
                 assert began_ms <= active.plugged_ms, "another's car is not its own"
             if known == "car" and active is not None and active.kind == "walk_in":
                 assert not self.typed_there(plug), "its own turn waits"
