@@ -63,7 +63,7 @@ LEAST_KWH = 3.0
 """No part of a need is smaller, unless the need is: nobody drives to a plug for less."""
 STALE_MS = 24 * 3_600_000
 SNOOZE_MS = 60 * 60_000
-"""So long after it was told of an offer that it put off, nothing else is offered to a turn."""
+"""So long after it was told of an offer that it put off, nothing begins that a turn is offered."""
 SNOOZES = 3
 """By hand or by silence; with this one the turn expires."""
 
@@ -140,8 +140,8 @@ def latest_start_ms(turn: Turn) -> int:
 
 
 def wants_from_ms(turn: Turn) -> int:
-    """From when on it may be planned: who put an offer off asks for nothing for an hour from when it was told, so that
-    the place goes to the next, unless its energy would not fit any more then.
+    """From when on it may be planned: who put an offer off wants nothing that begins within an hour from when it was
+    told, so that the place goes to the next, unless its energy would not fit any more then.
     """
     if not turn.snoozes or turn.told_ms is None:
         return turn.earliest_ms

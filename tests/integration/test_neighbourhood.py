@@ -6,7 +6,6 @@ A stateful test drives everything of a scheduler that leads, beside a witness of
 from __future__ import annotations
 
 import os
-from collections import Counter
 
 import pytest
 from hypothesis import HealthCheck, seed, settings
@@ -24,7 +23,8 @@ from msgspec.structs import replace
 from ingest.assets import Window
 from scheduler.quiet import QuietHours
 from scheduler.rules import Quota
-from scheduler.turns import HOLDING, LIVE, NotNow, Turn
+from scheduler.turns import NotNow, Turn
+from tests import naive
 from tests.ledgers import NO_QUIET
 from tests.rounds import SITE
 from tests.streets import LIMIT_W, MINUTE_MS, PLUGS, Car, Street
@@ -261,21 +261,12 @@ class Lives(RuleBasedStateMachine):
 
     @invariant()
     def nothing_is_promised_twice_and_no_power_that_is_not_there(self):
-        holders, power = Counter(), Counter()
-        for turn in self.street.ledger.turns(states=HOLDING):
-            for bucket, watts in zip(turn.place.buckets, turn.place.watts, strict=True):
-                holders[turn.place.connector, bucket] += 1
-                power[bucket] += watts
-        assert max(holders.values(), default=0) <= 1
-        assert max(power.values(), default=0) <= LIMIT_W
+        naive.nothing_is_held_twice(self.street.ledger, LIMIT_W)
 
     @invariant()
     def nobody_waits_for_ever_and_nobody_has_more_than_is_allowed(self):
-        every = self.street.ledger.turns()
-        assert all((turn.due_ms is not None) == (turn.state in LIVE) for turn in every)
-        live = [turn for turn in every if turn.state in LIVE and turn.household]
-        assert max(Counter(turn.household for turn in live).values(), default=0) <= 2
-        assert max(Counter(turn.vehicle for turn in live).values(), default=0) <= 1
+        naive.nobody_waits_for_ever(self.street.ledger)
+        naive.nobody_has_more_than_is_allowed(self.street.ledger)
 
     @invariant()
     def a_promise_ends_as_promises_end(self):

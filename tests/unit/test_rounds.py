@@ -123,7 +123,7 @@ def test_what_was_put_off_by_hand_or_by_silence_goes_to_the_next(by_hand):
     assert street.turn(second).state == "offered"
 
 
-def test_who_puts_an_offer_off_twice_in_a_row_is_not_out_of_the_line_within_minutes():
+def test_who_puts_an_offer_off_is_offered_what_begins_an_hour_after_it_was_told():
     street = Neighbourhood(piles=2)
     turn = street.asks(kwh=3.5, hours=9)
     street.later(1)
