@@ -44,6 +44,8 @@ class Site:
         self._fastest: dict[str, int] = {}
         self._leaves: dict[int, tuple[int, ...]] = {}
         self.wakes, self.awake = awake(problem.quiet)
+        self.begin: Room | None = None
+        """The room before anything is planned, once it is known: one problem begins from it many times."""
 
     def window(self, request: Request) -> int:
         """The buckets between its earliest one and when it leaves."""
@@ -85,6 +87,9 @@ class Room:
 
     def __init__(self, site: Site) -> None:
         self.site = site
+        if site.begin is not None:
+            self._be(site.begin)
+            return
         problem = site.problem
         self.free = {plug.id: site.all_bits for plug in problem.plugs}
         self.left_w = list(problem.limit_w)
@@ -94,14 +99,22 @@ class Room:
         self.can: dict[tuple[int, int], list[int]] = {}
         for one in problem.fixed:
             self._change(one.place, one.compound, one.turnover, -1)
+        for request in problem.requests:
+            for plugs in site.fitting[request.id] if request.flexible else ():
+                most = full_w(request, plugs[0])
+                self.can_w(most, min(plugs[0].min_w, most))
+        site.begin = self.copy()
 
     def copy(self) -> Room:
         twin = Room.__new__(Room)
-        twin.site, twin.free, twin.left_w = self.site, dict(self.free), list(self.left_w)
-        twin.quota = {compound: list(quota) for compound, quota in self.quota.items()}
-        twin.masks, twin.powered = dict(self.masks), dict(self.powered)
-        twin.can = {car: list(can_w) for car, can_w in self.can.items()}
+        twin._be(self)
         return twin
+
+    def _be(self, other: Room) -> None:
+        self.site, self.free, self.left_w = other.site, dict(other.free), list(other.left_w)
+        self.quota = {compound: list(quota) for compound, quota in other.quota.items()}
+        self.masks, self.powered = dict(other.masks), dict(other.powered)
+        self.can = {car: list(can_w) for car, can_w in other.can.items()}
 
     def without_quotas(self) -> Room:
         twin = self.copy()

@@ -22,7 +22,7 @@ from scheduler.elsewhere import Seen
 from scheduler.ground import Charging, Ground, PlugNow
 from scheduler.ledger import Household, Ledger
 from scheduler.plan import Plan, Problem
-from scheduler.planning import TURNOVER, Planning, Queue
+from scheduler.planning import OFFER_AHEAD_MS, TURNOVER, Planning, Queue
 from scheduler.quiet import QuietHours
 from scheduler.rules import RuleSet
 from scheduler.site_facts import Connector, SiteFacts
@@ -167,7 +167,7 @@ class Service:
             self.ground.look(now_ms)
             self.arrivals.look(now_ms)
             self.watch.tick(now_ms)
-            if now_ms % PLAN_EVERY_MS == 0 or self._is_news(now_ms):
+            if (now_ms % PLAN_EVERY_MS == 0 and not _nobody_is_called(now_ms)) or self._is_news(now_ms):
                 self.planning.site(SITE, now_ms)
                 self._say(now_ms)
             self._tell(now_ms)
@@ -286,6 +286,11 @@ class Service:
                 watts[no] += more_w
                 left_w -= more_w
         return watts
+
+
+def _nobody_is_called(now_ms: int) -> bool:
+    """Whether nothing that begins can be offered yet: a plan made in the night is one for its end at the earliest."""
+    return is_night(now_ms) and is_night(now_ms + OFFER_AHEAD_MS + PLAN_EVERY_MS)
 
 
 def _is_workday(day: date) -> bool:
