@@ -3,6 +3,7 @@
 Seeds are lived in processes of their own, as many at a time as asked for. The last line with --json is
 
     {"demand_met_gain_points","gap_closed","jain","wait_p90_ratio","calibration": {"median","low","high"},
+     "wait_p90_ratio_bound","gap_closed_if_all_leave","gap_closed_if_all_do_at_once",
      "conditions": [...], "solver_limit", "seeds", "days", "seconds"}
 """
 
@@ -20,12 +21,13 @@ from statistics import mean
 from threading import Thread
 
 from msgspec import Struct, to_builtins
+from msgspec.structs import replace
 
 from lunchong.errors import UsageError
 from scheduler.ledger_memory import MemoryLedger
-from scheduler.study import EXCHANGES, OneSeed, first_come, one_seed
-from scheduler.study_bound import most_kwh
-from scheduler.study_figures import Interval
+from scheduler.study import EXCHANGES, OneSeed, first_come, in_turn, one_seed
+from scheduler.study_bound import least_wait_p90_min, most_kwh
+from scheduler.study_figures import Bounds, Interval, gap_closed
 from scheduler.study_report import Condition, headline, pages
 from scheduler.study_world import Place, Wished
 from simulators.demand import Visit, demand
@@ -41,6 +43,16 @@ SCALED_BY = (9_001, 9_002, 9_003)
 FIRST_SEED = 101
 """Those before it were looked at while the policies were mended."""
 BOUND_SEEDS = 5
+IF = {
+    "all_leave": {"moves_told": 1.0},
+    "all_do_at_once": {
+        "moves_told": 1.0, "moves_told_min": 0.0, "beyond_min": 0.0, "never_comes": 0.0, "late_min": 0.0,
+        "accepts": 1.0, "answers_min": 2.0,
+    },
+}  # fmt: skip
+"""What is lived once more with the bound, to see what it is that nobody can know before: the same wishes of people who
+all leave when they are told; and who also all come, accept, and do so at once.
+"""
 
 
 class Asked(Struct, frozen=True):
@@ -62,6 +74,8 @@ class _Kind(Struct, frozen=True):
     people: str
     real: bool
     scale: float
+    if_: str = ""
+    """One of IF, or people as they are."""
 
 
 def study(asked: Asked, out: Path | None) -> dict[str, object]:
@@ -83,7 +97,7 @@ def study(asked: Asked, out: Path | None) -> dict[str, object]:
             conditions.append(
                 Condition(
                     kind.plugs, limit_kw, kind.people, kind.real, scale,
-                    [one for one, _ in lived], [bound for _, bound in lived if bound is not None],
+                    [one for one, _ in lived], [bounds for _, bounds in lived if bounds is not None],
                 )
             )  # fmt: skip
     found: dict[str, object] = dict(to_builtins(headline(conditions[0])))
@@ -110,13 +124,33 @@ def _end_with_parent() -> None:
     Thread(target=end, daemon=True).start()
 
 
-def live(kind: _Kind, seed: int, days: int) -> tuple[OneSeed, float | None]:
-    """One seed of one kind, with the bound as a share of demand for the first few."""
+def live(kind: _Kind, seed: int, days: int) -> tuple[OneSeed, Bounds | None]:
+    """One seed of one kind, with what nobody could pass for the first few."""
     wishes, place = wishes_of(kind, seed, days), place_of(kind.plugs)
-    one = one_seed(wishes, place, BEGIN_MS, days, lambda: MemoryLedger(lambda: 0))
+    one = one_seed(wishes, place, BEGIN_MS, days, _ledger)
     if seed >= FIRST_SEED + BOUND_SEEDS:
         return one, None
-    return one, most_kwh(wishes, place) / sum(wish.energy_kwh for wish in wishes)
+    return one, Bounds(
+        met=_most_met(wishes, place),
+        wait_p90_min=least_wait_p90_min(wishes, place),
+        gap_closed_if={name: _gap_closed_if(replace(kind, if_=name), seed, days) for name in IF},
+    )
+
+
+def _gap_closed_if(kind: _Kind, seed: int, days: int) -> float:
+    wishes, place = wishes_of(kind, seed, days), place_of(kind.plugs)
+    theirs = first_come(wishes, place, BEGIN_MS, days).demand_met
+    ours = in_turn(wishes, place, BEGIN_MS, days, _ledger()).demand_met
+    return gap_closed(ours, theirs, _most_met(wishes, place))
+
+
+def _most_met(wishes: Sequence[Wished], place: Place) -> float:
+    """The bound as a share of demand."""
+    return most_kwh(wishes, place) / sum(wish.energy_kwh for wish in wishes)
+
+
+def _ledger() -> MemoryLedger:
+    return MemoryLedger(lambda: 0)
 
 
 def scale_of(kind: _Kind, days: int) -> float:
@@ -139,7 +173,8 @@ def scale_of(kind: _Kind, days: int) -> float:
 def wishes_of(kind: _Kind, seed: int, days: int) -> list[Wished]:
     told = behaviour()
     visits = _visits() if kind.real else ()
-    made = demand(told["place"], told["demand"], told[kind.people], seed, BEGIN_MS, days, kind.scale, visits)
+    people = {**told[kind.people], **IF.get(kind.if_, {})}
+    made = demand(told["place"], told["demand"], people, seed, BEGIN_MS, days, kind.scale, visits)
     return [Wished(*one) for one in made]
 
 

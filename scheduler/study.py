@@ -45,6 +45,12 @@ def first_come(wishes: Sequence[Wished], place: Place, begin_ms: int, days: int)
     return figures(wishes, world, days * DAY_MS)
 
 
+def in_turn(wishes: Sequence[Wished], place: Place, begin_ms: int, days: int, ledger: Ledger) -> Figures:
+    """Lunchong alone, with all of its ideas."""
+    service = Service(place, ledger, begin_ms, improved, Ideas())
+    return figures(wishes, service.live(wishes, begin_ms + (days + 1) * DAY_MS, STEP_MS).world, days * DAY_MS)
+
+
 def one_seed(wishes: Sequence[Wished], place: Place, begin_ms: int, days: int, ledger: Callable[[], Ledger]) -> OneSeed:
     """All policies; a day more than was asked for lets the last cars leave."""
     end_ms, days_ms = begin_ms + (days + 1) * DAY_MS, days * DAY_MS

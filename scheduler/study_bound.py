@@ -1,6 +1,7 @@
-"""Floor 3 · What the best of all policies could give at most, which knows all demand beforehand: a linear program.
+"""Floor 3 · What the best of all policies could reach, which knows all demand beforehand: a linear program for the
+energy, and a count for the waits.
 
-It lets pass more than is so: cars may change plugs and share them by parts, everybody accepts and is there at once, and
+The program lets pass more than is so: cars may change plugs and share them by parts, everybody accepts and is there at once, and
 nothing is lost between two cars. It keeps to the site's power, to each need and its time, and to plugs in the depth of
 the night, when no car comes or leaves: whoever charges then has a plug all that time.
 """
@@ -13,21 +14,33 @@ from math import inf
 
 from ortools.linear_solver import pywraplp
 
-from scheduler.study_world import DAY_MS, HOUR_MS, LAST_COMES_H, LOCAL_MS, MINUTE_MS, NIGHT_UNTIL_H, Place, Wished
+from scheduler.study_figures import quantile
+from scheduler.study_world import (
+    DAY_MS,
+    HOUR_MS,
+    LAST_COMES_H,
+    LOCAL_MS,
+    MINUTE_MS,
+    NIGHT_FROM_H,
+    NIGHT_UNTIL_H,
+    Place,
+    Wished,
+)
 from scheduler.study_world import is_night as no_car_leaves
+from scheduler.turns import ANSWER_MIN
 
 PART_MS = HOUR_MS // 2
 
 
 def most_kwh(wishes: Sequence[Wished], place: Place) -> float:
-    """Energy that can be given at most, of those who would come at all."""
+    """Energy that can be given at most, of those who would answer in time, accept and come at all."""
     solver = pywraplp.Solver.CreateSolver("GLOP")
     by_part = defaultdict[int, list[object]](list)
     by_night = defaultdict[int, list[object]](list)
     objective = solver.Objective()
     objective.SetMaximization()
     for wish in wishes:
-        if wish.late_min == inf:
+        if not _ever_comes(wish):
             continue
         need = solver.Constraint(0, wish.energy_kwh)
         nights: dict[int, object] = {}
@@ -58,6 +71,44 @@ def most_kwh(wishes: Sequence[Wished], place: Place) -> float:
     if solver.Solve() != pywraplp.Solver.OPTIMAL:
         raise ArithmeticError("the bound's linear program was not solved")
     return float(objective.Value())
+
+
+def least_wait_p90_min(wishes: Sequence[Wished], place: Place) -> float:
+    """What the p90 of waits is at least, in minutes, where who is plugged in is charged before it goes.
+
+    Who comes in the evening and cannot be charged before the night needs a plug over night, or waits for the morning;
+    of a night there are as many plugs as the place has, and who waits are those whose waits are shortest. Who never
+    comes waits all its time. Nobody else waits at all.
+    """
+    waits: list[float] = []
+    by_night = defaultdict[int, list[float]](list)
+    for wish in wishes:
+        begins_ms = max(wish.earliest_ms, wish.asks_ms)
+        over_ms = _next_morning_ms(wish.earliest_ms)
+        dusk_ms = over_ms - round((24 - NIGHT_FROM_H + NIGHT_UNTIL_H) * HOUR_MS)
+        last_ms = over_ms - round((24 - LAST_COMES_H + NIGHT_UNTIL_H) * HOUR_MS)
+        charged_ms = wish.earliest_ms + wish.energy_kwh / place.plug_w * 1_000 * HOUR_MS
+        if not _ever_comes(wish):
+            waits.append((wish.depart_ms - begins_ms) / MINUTE_MS)
+        elif wish.earliest_ms < last_ms and charged_ms > dusk_ms and wish.depart_ms > over_ms:
+            by_night[over_ms].append((over_ms - begins_ms) / MINUTE_MS)
+        else:
+            waits.append(0.0)
+    for there in by_night.values():
+        late = max(0, len(there) - place.plugs)
+        waits += sorted(there)[:late] + [0.0] * (len(there) - late)
+    return quantile(sorted(waits), 0.9)
+
+
+def _ever_comes(wish: Wished) -> bool:
+    """Whether any policy could bring its car to a plug: all of them wait as long for an answer."""
+    return wish.late_min < inf and wish.answers_min <= ANSWER_MIN and any(wish.accepts)
+
+
+def _next_morning_ms(at_ms: int) -> int:
+    """When the night that follows, or runs, is over."""
+    morning = round(NIGHT_UNTIL_H * HOUR_MS) - LOCAL_MS
+    return -(-(at_ms - morning) // DAY_MS) * DAY_MS + morning
 
 
 def _last_ms(wish: Wished) -> int:

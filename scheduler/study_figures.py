@@ -34,6 +34,16 @@ class Figures(Struct, frozen=True):
     peak_kw: float
 
 
+class Bounds(Struct, frozen=True):
+    """What nobody could pass with one seed: share of demand met, and the p90 of waits in minutes, at least. And the
+    `gap_closed` there would be with other people, by name.
+    """
+
+    met: float
+    wait_p90_min: float
+    gap_closed_if: dict[str, float]
+
+
 class Interval(Struct, frozen=True):
     """The median over seeds, and where it would lie with other seeds in 95 of 100 cases (bootstrap)."""
 
@@ -65,6 +75,11 @@ def figures(wishes: Sequence[Wished], world: World, days_ms: int) -> Figures:
         valley_energy=world.valley_kwh / world.all_kwh if world.all_kwh else 0.0,
         peak_kw=world.peak_w / 1_000,
     )  # fmt: skip
+
+
+def gap_closed(ours: float, theirs: float, bound: float) -> float:
+    """The share of the way from what they meet to the bound; all of it where there is none."""
+    return (ours - theirs) / (bound - theirs) if bound > theirs else 1.0
 
 
 def jain(shares: Sequence[float]) -> float:

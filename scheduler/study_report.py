@@ -8,7 +8,7 @@ from msgspec import Struct
 from msgspec.structs import fields
 
 from scheduler.study import FIRST_COME, LUNCHONG, POLICIES, OneSeed
-from scheduler.study_figures import Figures, Interval, interval
+from scheduler.study_figures import Bounds, Figures, Interval, gap_closed, interval
 from scheduler.study_svg import bars
 
 UNITS = {
@@ -26,7 +26,7 @@ AIMS = {
 
 
 class Condition(Struct, frozen=True):
-    """A site, its people and where their needs are from; `bounds` are shares of demand, of the first seeds."""
+    """A site, its people and where their needs are from; `bounds` are of the first seeds."""
 
     plugs: int
     limit_kw: float
@@ -34,7 +34,7 @@ class Condition(Struct, frozen=True):
     real: bool
     scale: float
     lived: list[OneSeed]
-    bounds: list[float]
+    bounds: list[Bounds]
 
     def title(self) -> str:
         return f"{self.plugs} plugs, {self.people}{', real sessions' if self.real else ''}"
@@ -53,7 +53,10 @@ class Condition(Struct, frozen=True):
 
 
 class Headline(Struct, frozen=True):
-    """`gap_closed` is over the seeds whose bound was computed, the others over all. Points are hundredths."""
+    """What needs a bound is over the seeds whose bounds were computed, the others over all. Points are hundredths.
+
+    `wait_p90_ratio_bound` is of a policy that knew all demand and charges whom it plugs in.
+    """
 
     demand_met_gain_points: Interval
     gap_closed: Interval
@@ -62,23 +65,25 @@ class Headline(Struct, frozen=True):
     calibration: Interval
     first_come_met: Interval
     bound: Interval
+    wait_p90_ratio_bound: Interval
+    gap_closed_if_all_leave: Interval
+    gap_closed_if_all_do_at_once: Interval
 
 
 def headline(one: Condition) -> Headline:
     pairs = [(seed.figures[FIRST_COME], seed.figures[LUNCHONG]) for seed in one.lived]
-    closed = [
-        (ours.demand_met - theirs.demand_met) / (bound - theirs.demand_met)
-        for (theirs, ours), bound in zip(pairs, one.bounds, strict=False)
-        if bound > theirs.demand_met
-    ]
+    bounded = list(zip(pairs, one.bounds, strict=False))
     return Headline(
         demand_met_gain_points=interval([100 * (ours.demand_met - theirs.demand_met) for theirs, ours in pairs]),
-        gap_closed=interval(closed or [1.0]),
+        gap_closed=interval([gap_closed(us.demand_met, them.demand_met, most.met) for (them, us), most in bounded]),
         jain=interval([ours.jain for _, ours in pairs]),
         wait_p90_ratio=interval([ours.wait_p90_min / max(1.0, theirs.wait_p90_min) for theirs, ours in pairs]),
         calibration=interval([seed.said_in_time / max(1, seed.said) for seed in one.lived]),
         first_come_met=interval([theirs.demand_met for theirs, _ in pairs]),
-        bound=interval(one.bounds or [1.0]),
+        bound=interval([most.met for most in one.bounds]),
+        wait_p90_ratio_bound=interval([most.wait_p90_min / max(1.0, them.wait_p90_min) for (them, _), most in bounded]),
+        gap_closed_if_all_leave=interval([most.gap_closed_if["all_leave"] for most in one.bounds]),
+        gap_closed_if_all_do_at_once=interval([most.gap_closed_if["all_do_at_once"] for most in one.bounds]),
     )
 
 
@@ -153,6 +158,12 @@ def _bounded(one: Condition) -> list[str]:
     return [
         f"- Who knew all demand beforehand could meet {found.bound.median:.1%} at most: some never come, and",
         "  power or plugs do not suffice at some hours.",
+        f"- Had everybody left when told, Lunchong would close {found.gap_closed_if_all_leave.median:.2f} of the gap; had",
+        f"  all come and accepted too, and done all of it at once, {found.gap_closed_if_all_do_at_once.median:.2f}. So much",
+        "  is lost to what nobody knows before; the rest to its own decisions, or to a bound that is too high.",
+        "- Who comes for the night and finds no plug waits until morning. Whoever charges whom it plugs in, even knowing",
+        f"  all demand, has a p90 of waits that is {found.wait_p90_ratio_bound.median:.2f} of that of first come first",
+        "  served at least.",
         f"- Lunchong meets {ours['demand_met'].median:.1%}, first come first served {found.first_come_met.median:.1%}.",
         f"- {ours['no_shows'].median:.1%} of wishes end as no-shows.",
         f"- {ours['overstay'].median:.0%} of all time at plugs is cars that are charged.",
