@@ -6,6 +6,7 @@ same people. Where the figures are from stands in `data/behaviour.toml`.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from math import inf, log
 from random import Random
@@ -17,6 +18,9 @@ P90_SIGMAS = 1.2816
 LEAST_KWH = 3.0
 MOST_OF_TIME = 0.9
 """Nobody asks for more than so much of what its plug could give in its time."""
+
+LIKE_IT = 20
+"""So many sessions of less energy, and of more, are taken for like one of them."""
 
 Figures = Mapping[str, float | Sequence[float]]
 
@@ -57,9 +61,11 @@ def demand(
 ) -> list[Wished]:  # fmt: skip
     """In order of asking. `begin_ms` is a local midnight; `scale` multiplies how often people ask.
 
-    With `visits`, arrivals and needs are those of real sessions, drawn one for each wish.
+    With `visits`, arrivals and needs are those of real sessions, drawn one for each wish: a household has a usual
+    energy among theirs, and differs from it as households do without them.
     """
     found: list[Wished] = []
+    by_energy = sorted(visits, key=lambda one: one.energy_kwh)
     for household in range(int(_one(place, "households"))):
         rng = Random(f"{seed}/{household}")
         usual = rng.lognormvariate(0.0, log(_one(figures, "p90_kwh") / _one(figures, "median_kwh")) / P90_SIGMAS)
@@ -70,8 +76,11 @@ def demand(
             if own.random() >= _one(figures, "asks_a_day") * scale:
                 continue
             midnight_ms = begin_ms + day * DAY_MS
-            when = _real(own, visits, midnight_ms) if visits else _usual(own, figures, habit, usual, midnight_ms)
-            earliest_ms, depart_ms, energy_kwh = when
+            earliest_ms, depart_ms, energy_kwh = (
+                _real(own, by_energy, habit, _one(figures, "own_sigma"), midnight_ms)
+                if visits
+                else _usual(own, figures, habit, usual, midnight_ms)
+            )
             most_kwh = (depart_ms - earliest_ms) / HOUR_MS * _one(place, "plug_kw") * MOST_OF_TIME
             energy_kwh = round(max(LEAST_KWH, min(energy_kwh, most_kwh, _one(figures, "most_kwh"))), 1)
             asks_ms = max(begin_ms, earliest_ms - int(own.uniform(0, _one(figures, "ahead_h")) * HOUR_MS))
@@ -96,8 +105,13 @@ def _usual(rng: Random, figures: Figures, habit: float, usual: float, midnight_m
     return midnight_ms + int(begin_h * HOUR_MS), midnight_ms + int(leaves_h * HOUR_MS), energy_kwh
 
 
-def _real(rng: Random, visits: Sequence[Visit], midnight_ms: int) -> tuple[int, int, float]:
-    one = rng.choice(visits)
+def _real(
+    rng: Random, by_energy: Sequence[Visit], habit: float, sigma: float, midnight_ms: int
+) -> tuple[int, int, float]:
+    """One of the sessions that gave about as much as its household usually wants."""
+    wanted_kwh = by_energy[int(habit * len(by_energy))].energy_kwh * rng.lognormvariate(0.0, sigma)
+    like = bisect_left(by_energy, wanted_kwh, key=lambda one: one.energy_kwh) + rng.randint(-LIKE_IT, LIKE_IT)
+    one = by_energy[min(max(like, 0), len(by_energy) - 1)]
     earliest_ms = midnight_ms + one.minute * MINUTE_MS
     return earliest_ms, earliest_ms + int(one.plugged_min * MINUTE_MS), one.energy_kwh
 

@@ -42,6 +42,8 @@ def test_the_figures_of_a_week_make_sense(quick):
         assert 0 < figures["jain"]["median"] <= 1
     assert all(found[name]["low"] <= found[name]["median"] <= found[name]["high"] for name in HEADLINE)
     assert "exchanges" in found["solver_limit"]
+    assert 0 < found["wait_p90_ratio_bound"]["median"] <= found["wait_p90_ratio"]["median"]
+    assert found["gap_closed_if_all_leave"]["median"] > found["gap_closed"]["median"]
 
 
 @pytest.mark.slow

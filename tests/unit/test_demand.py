@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from math import inf
+from statistics import median
 
 from lunchong.study import BEGIN_MS, behaviour
 from scheduler.study_world import DAY_MS, Wished
@@ -44,6 +46,16 @@ def test_real_sessions_give_arrivals_and_needs():
     made = drawn(visits=[Visit(600, 6.5, 180.0)])
     assert {one.energy_kwh for one in made} == {6.5}
     assert {(one.earliest_ms - BEGIN_MS) % DAY_MS for one in made} == {600 * 60_000}
+
+
+def test_of_real_sessions_a_household_draws_those_that_are_like_each_other():
+    made = drawn(scale=2.0, visits=[Visit(600, 3.0 + no / 100, 180.0) for no in range(2_000)])
+    needs = defaultdict[int, list[float]](list)
+    for one in made:
+        needs[one.household].append(one.energy_kwh)
+    spread = [max(some) / min(some) for some in needs.values() if len(some) > 2]
+    assert max(one.energy_kwh for one in made) > 4 * min(one.energy_kwh for one in made)
+    assert median(spread) < 2
 
 
 def test_a_session_s_time_is_local():

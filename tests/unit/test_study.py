@@ -11,7 +11,7 @@ from scheduler.buckets import Place as Held
 from scheduler.estimate import Estimate
 from scheduler.plan import Plan, Plug, Problem, Request
 from scheduler.plan_evening import before_the_night
-from scheduler.study_bound import most_kwh
+from scheduler.study_bound import least_wait_p90_min, most_kwh
 from scheduler.study_figures import figures, interval, jain
 from scheduler.study_plain import plain
 from scheduler.study_svg import bars
@@ -94,6 +94,29 @@ def test_the_bound_is_never_below_what_a_list_gives():
     wishes = [wish(str(no), no, kwh=20.0, hours=6) for no in range(6)]
     given = sum(one.given_kwh for one in lived(*wishes, plugs=2, limit_w=10_000).stays)
     assert given <= most_kwh(wishes, Place(2, 7_000, 10_000))
+
+
+@pytest.mark.parametrize("said", [{"late_min": inf}, {"answers_min": 10.5}, {"accepts": (False, False, False)}])
+def test_the_bound_gives_nothing_to_who_is_at_no_plug_under_any_policy(said):
+    assert most_kwh([wish("gone", **said)], Place(1, 7_000, 7_000)) == 0
+    assert not lived(wish("gone", **said)).stays
+
+
+def test_who_finds_no_plug_for_the_night_waits_until_morning_at_the_least():
+    evening_ms = MIDNIGHT_MS + 22 * HOUR_MS
+    night = [wish(str(no), no, kwh=20.0, asks_ms=evening_ms, hours=10) for no in range(4)]
+    assert least_wait_p90_min(night, Place(4, 7_000, 70_000)) == 0
+    assert least_wait_p90_min(night, Place(3, 7_000, 70_000)) == 8 * 60
+    done_before = [wish(str(no), no, kwh=7.0, asks_ms=evening_ms, hours=10) for no in range(4)]
+    assert least_wait_p90_min(done_before, Place(3, 7_000, 70_000)) == 0
+    assert least_wait_p90_min([wish(hours=5, late_min=inf)], Place(3, 7_000, 70_000)) == 5 * 60
+
+
+def test_no_list_has_waits_below_the_least():
+    evening_ms = MIDNIGHT_MS + 22 * HOUR_MS
+    night = [wish(str(no), no, kwh=20.0, asks_ms=evening_ms, hours=10) for no in range(6)]
+    world = lived(*night, plugs=2, limit_w=14_000, hours=30)
+    assert figures(night, world, 86_400_000).wait_p90_min >= least_wait_p90_min(night, Place(2, 7_000, 14_000)) > 0
 
 
 def test_jain_is_one_where_all_have_the_same_and_a_share_where_one_has_all():
