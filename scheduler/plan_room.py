@@ -88,7 +88,7 @@ class Room:
     def __init__(self, site: Site) -> None:
         self.site = site
         if site.begin is not None:
-            self._be(site.begin)
+            self.be(site.begin)
             return
         problem = site.problem
         self.free = {plug.id: site.all_bits for plug in problem.plugs}
@@ -107,10 +107,11 @@ class Room:
 
     def copy(self) -> Room:
         twin = Room.__new__(Room)
-        twin._be(self)
+        twin.be(self)
         return twin
 
-    def _be(self, other: Room) -> None:
+    def be(self, other: Room) -> None:
+        """The same as another, and no longer that one."""
         self.site, self.free, self.left_w = other.site, dict(other.free), list(other.left_w)
         self.quota = {compound: list(quota) for compound, quota in other.quota.items()}
         self.masks, self.powered = dict(other.masks), dict(other.powered)

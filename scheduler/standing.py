@@ -60,14 +60,11 @@ def occupied_min(deliveries: Iterable[Delivery], no_shows: Iterable[NoShow], now
     since_ms = now_ms - WINDOW_MS
     found: dict[str, float] = {}
     for one in deliveries:
-        plugged_ms, end_ms, over_ms = one.plugged_ms, one.unplugged_ms, one.overstay_ms
-        if end_ms > now_ms:
-            end_ms = now_ms
-        at_plug_ms = end_ms - (plugged_ms if plugged_ms > since_ms else since_ms)
-        if over_ms:
-            at_plug_ms = max(0, at_plug_ms) + max(0, end_ms - max(end_ms - over_ms, since_ms))
-        if at_plug_ms > 0:
-            found[one.household] = found.get(one.household, 0.0) + at_plug_ms / MINUTE_MS
+        end_ms = min(one.unplugged_ms, now_ms)
+        at_plug_ms = max(0, end_ms - max(one.plugged_ms, since_ms))
+        if one.overstay_ms:
+            at_plug_ms += max(0, end_ms - max(end_ms - one.overstay_ms, since_ms))
+        found[one.household] = found.get(one.household, 0.0) + at_plug_ms / MINUTE_MS
     for missed in no_shows:
         if since_ms <= missed.at_ms <= now_ms:
             found[missed.household] = found.get(missed.household, 0.0) + NO_SHOW_MIN

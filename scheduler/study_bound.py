@@ -1,9 +1,8 @@
-"""Floor 3 · What the best of all policies could reach, which knows all demand beforehand: a linear program for the
-energy, and a count for the waits.
+"""Floor 3 · What the best of all policies could reach, which knows all demand: a program for energy, a count for waits.
 
-The program lets pass more than is so: cars may change plugs and share them by parts, everybody accepts and is there at once, and
-nothing is lost between two cars. It keeps to the site's power, to each need and its time, and to plugs in the depth of
-the night, when no car comes or leaves: whoever charges then has a plug all that time.
+The linear program lets pass more than is so: cars may change plugs and share them by parts, everybody is there at
+once, and nothing is lost between two cars. It keeps to the site's power, to each need and its time, and to plugs in the
+depth of the night, when no car comes or leaves: whoever charges then has a plug all that time.
 """
 
 from __future__ import annotations

@@ -155,15 +155,16 @@ def _bounded(one: Condition) -> list[str]:
     found, rows = headline(one), one.by_policy()
     ours = rows[LUNCHONG]
     vain, said = sum(seed.said_in_vain for seed in one.lived), sum(seed.said for seed in one.lived)
+    left, done = found.gap_closed_if_all_leave.median, found.gap_closed_if_all_do_at_once.median
     return [
         f"- Who knew all demand beforehand could meet {found.bound.median:.1%} at most: some never come, and",
         "  power or plugs do not suffice at some hours.",
-        f"- Had everybody left when told, Lunchong would close {found.gap_closed_if_all_leave.median:.2f} of the gap; had",
-        f"  all come and accepted too, and done all of it at once, {found.gap_closed_if_all_do_at_once.median:.2f}. So much",
-        "  is lost to what nobody knows before; the rest to its own decisions, or to a bound that is too high.",
+        f"- Lunchong closes {found.gap_closed.median:.2f} of the gap. Had everybody left when told, it would close",
+        f"  {left:.2f}; had all come and accepted too, and done all of it at once, {done:.2f}. What is still missing then",
+        "  is lost to its own decisions, to demand that it does not know yet, or to a bound that is too high.",
         "- Who comes for the night and finds no plug waits until morning. Whoever charges whom it plugs in, even knowing",
-        f"  all demand, has a p90 of waits that is {found.wait_p90_ratio_bound.median:.2f} of that of first come first",
-        "  served at least.",
+        f"  all demand, has a p90 of waits of at least {found.wait_p90_ratio_bound.median:.2f} of that of first come first",
+        "  served.",
         f"- Lunchong meets {ours['demand_met'].median:.1%}, first come first served {found.first_come_met.median:.1%}.",
         f"- {ours['no_shows'].median:.1%} of wishes end as no-shows.",
         f"- {ours['overstay'].median:.0%} of all time at plugs is cars that are charged.",
