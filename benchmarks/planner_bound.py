@@ -19,7 +19,19 @@ from ortools.sat.python import cp_model
 from ortools.sat.python.cp_model import IntVar, LinearExpr
 
 from scheduler.buckets import Place
-from scheduler.plan import BUCKETS_PER_HOUR, POINT_FEN, SERVED, Plug, Problem, Request, fitting, full_w, shortest, worth
+from scheduler.plan import (
+    BUCKETS_PER_HOUR,
+    POINT_FEN,
+    SERVED,
+    Plug,
+    Problem,
+    Request,
+    fitting,
+    full_w,
+    may_begin,
+    shortest,
+    worth,
+)
 from scheduler.plan_bits import bits_between, runs
 from scheduler.plan_prices import Priced
 from scheduler.plan_room import Room, Site
@@ -106,10 +118,12 @@ class _Model:
             most, takes = full_w(request, plugs[0]), shortest(request, plugs[0])
             usable = ok & _any(self.room.free[plug.id] for plug in plugs)
             bits = runs(usable, takes)
-            starts = {at: self.model.new_bool_var("") for at in range(buckets) if bits >> at & 1}
-            ends = {at + takes: self.model.new_bool_var("") for at in starts}
+            at_s = [at for at in range(buckets) if bits >> at & 1]
+            first = self.site.first
+            starts = {at: self.model.new_bool_var("") for at in at_s if may_begin(self.problem, request, first + at)}
             if not starts:
                 continue
+            ends = {at + takes: self.model.new_bool_var("") for at in at_s if at >= min(starts)}
             self.model.add(sum(starts.values()) == sum(ends.values()))
             begun += starts.values()
             self.stays_told(request, plugs, starts)

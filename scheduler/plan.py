@@ -49,7 +49,8 @@ class Request(Struct, frozen=True, kw_only=True):
     One that is not flexible charges at the most that car and plug can, from its first bucket to its last. A flexible
     one may be given less, or nothing for a while. `turnover` is how many buckets its plug is kept free after it, for a
     car that likely stays longer. `published` is the place that its people were told; `margin` is how many buckets
-    somebody must gain before it is moved. Who does not move at night stays plugged until the quiet hours are over.
+    somebody must gain before it is moved. Who does not move at night stays plugged until the quiet hours are over, and
+    where it is flexible is plugged in before them.
     """
 
     id: str
@@ -141,6 +142,12 @@ def charged_by(place: Place) -> int:
     return place.first + charged if charged else 0
 
 
+def may_begin(problem: Problem, request: Request, first: int) -> bool:
+    """Whether its place may begin in a bucket. Who is not flexible has power from its first bucket on: such a place
+    begins at night in the plan, and where it is published its car comes before (`plan_evening`)."""
+    return request.moves_at_night or not request.flexible or not _quiet(problem, first)
+
+
 def leaves_at(problem: Problem, request: Request, charged: int) -> int:
     """When a car that is charged by a bucket is driven away."""
     if request.moves_at_night or not (_quiet(problem, charged - 1) or _quiet(problem, charged)):
@@ -227,6 +234,8 @@ def own_faults(problem: Problem, request: Request, place: Place) -> Iterator[str
         yield "power that plug or car cannot have"
     if not request.flexible and any(watts != most for watts in place.watts[: charged - place.first]):
         yield "less than full power"
+    if not may_begin(problem, request, place.first):
+        yield "to be plugged in at night"
     if place.end < leaves_at(problem, request, charged):
         yield "to be driven away at night"
 

@@ -15,7 +15,7 @@ from ortools.sat.python import cp_model
 from ortools.sat.python.cp_model import CpSolver, Domain, IntVar, LinearExpr
 
 from scheduler.buckets import Place
-from scheduler.plan import BUCKETS_PER_HOUR, Plug, Request, full_w, shortest, worth
+from scheduler.plan import BUCKETS_PER_HOUR, Plug, Request, full_w, may_begin, shortest, worth
 from scheduler.plan_bits import bits_between, runs
 from scheduler.plan_room import Room
 
@@ -121,14 +121,16 @@ class Part:
             usable = ok & free
             bits = runs(usable, takes)
             at_s = [at for at in range(self.site.buckets) if bits >> at & 1]
-            if not at_s:
+            first = self.site.first
+            starts = {at: self.model.new_bool_var("") for at in at_s if may_begin(self.problem, request, first + at)}
+            if not starts:
                 continue
             mine = now is not None and self._group_of[now.connector] == group
-            starts = {at: self.model.new_bool_var("") for at in at_s}
             ends = {
                 at + takes: self.model.new_bool_var("")
                 for at in at_s
-                if not bits_between(at, leaves[at + takes]) & ~ok
+                if at >= min(starts)
+                and not bits_between(at, leaves[at + takes]) & ~ok
                 and not bits_between(at, leaves[at + takes] + request.turnover) & ~free
             }
             self.model.add(sum(starts.values()) == sum(ends.values()))

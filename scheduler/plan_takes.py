@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from scheduler.plan import BUCKETS_PER_HOUR, POINT_FEN, SERVED, Plug, Request, full_w, shortest
+from scheduler.plan import BUCKETS_PER_HOUR, POINT_FEN, SERVED, Plug, Request, full_w, may_begin, shortest
 from scheduler.plan_room import Room
 
 Row = NDArray[np.float64]
@@ -53,6 +53,8 @@ class Choice:
         free = [max(_until(room.free[plug.id], at) for plug in plugs) for at in range(self.low, self.high)]
         fits = (leaves <= allowed) & (leaves + request.turnover <= np.array(free, dtype=int)[:, None])
         fits &= ends - begins >= self.takes if request.flexible else ends - begins == self.takes
+        by_day = [may_begin(problem, request, site.first + at) for at in range(self.low, self.high)]
+        fits &= np.array(by_day, dtype=bool)[:, None]
         if not request.flexible:
             dark = np.concatenate(([0], np.cumsum(~self.powered)))
             fits &= dark[ends] == dark[begins]
