@@ -71,29 +71,30 @@ class _Model:
 
     def add_steady(self, request: Request) -> None:
         chosen: list[IntVar] = []
-        ok, leaves = self.usable(request), self.site.leaves(request)
+        ok, leaves, comes = self.usable(request), self.site.leaves(request), self.site.comes(request)
         for kind, plugs in self.kinds.items():
             if kind[0] not in request.kinds:
                 continue
             watts, takes = full_w(request, plugs[0]), shortest(request, plugs[0])
-            starts = runs(ok & self.room.power_bits(watts), takes)
+            starts = runs(ok & self.room.power_bits(watts), takes) & self.site.begins(request)
             while starts:
                 at = (starts & -starts).bit_length() - 1
                 starts &= starts - 1
-                end = leaves[at + takes]
-                held, plug_held = bits_between(at, end), bits_between(at, end + request.turnover)
+                begin, end = comes[at], leaves[at + takes]
+                held, plug_held = bits_between(begin, end), bits_between(begin, end + request.turnover)
                 if held & ~ok or all(plug_held & ~self.room.free[plug.id] for plug in plugs):
                     continue
                 told = request.published
                 same = told is not None and told.connector in {plug.id for plug in plugs}
                 name = told.connector if told is not None and same else plugs[0].id
-                place = Place(name, self.site.first + at, (watts,) * takes + (0,) * (end - at - takes))
+                row = (0,) * (at - begin) + (watts,) * takes + (0,) * (end - at - takes)
+                place = Place(name, self.site.first + begin, row)
                 taken = self.model.new_bool_var("")
                 chosen.append(taken)
                 self.points.append(taken * ceil(worth(self.problem, request, place)))
-                for bucket in range(at, min(end + request.turnover, self.site.buckets)):
+                for bucket in range(begin, min(end + request.turnover, self.site.buckets)):
                     self.plugged[kind, bucket].append(taken)
-                for bucket in range(at, end):
+                for bucket in range(begin, end):
                     self.held[request.compound or "", bucket].append(taken)
                 for bucket in range(at, at + takes):
                     self.watts[bucket].append(taken * watts)
