@@ -19,7 +19,19 @@ from ortools.sat.python import cp_model
 from ortools.sat.python.cp_model import IntVar, LinearExpr
 
 from scheduler.buckets import Place
-from scheduler.plan import BUCKETS_PER_HOUR, POINT_FEN, SERVED, Plug, Problem, Request, fitting, full_w, shortest, worth
+from scheduler.plan import (
+    BUCKETS_PER_HOUR,
+    POINT_FEN,
+    SERVED,
+    Plug,
+    Problem,
+    Request,
+    fitting,
+    full_w,
+    may_begin,
+    shortest,
+    worth,
+)
 from scheduler.plan_bits import bits_between, runs
 from scheduler.plan_prices import Priced
 from scheduler.plan_room import Room, Site
@@ -59,29 +71,30 @@ class _Model:
 
     def add_steady(self, request: Request) -> None:
         chosen: list[IntVar] = []
-        ok, leaves = self.usable(request), self.site.leaves(request)
+        ok, leaves, comes = self.usable(request), self.site.leaves(request), self.site.comes(request)
         for kind, plugs in self.kinds.items():
             if kind[0] not in request.kinds:
                 continue
             watts, takes = full_w(request, plugs[0]), shortest(request, plugs[0])
-            starts = runs(ok & self.room.power_bits(watts), takes)
+            starts = runs(ok & self.room.power_bits(watts), takes) & self.site.begins(request)
             while starts:
                 at = (starts & -starts).bit_length() - 1
                 starts &= starts - 1
-                end = leaves[at + takes]
-                held, plug_held = bits_between(at, end), bits_between(at, end + request.turnover)
+                begin, end = comes[at], leaves[at + takes]
+                held, plug_held = bits_between(begin, end), bits_between(begin, end + request.turnover)
                 if held & ~ok or all(plug_held & ~self.room.free[plug.id] for plug in plugs):
                     continue
                 told = request.published
                 same = told is not None and told.connector in {plug.id for plug in plugs}
                 name = told.connector if told is not None and same else plugs[0].id
-                place = Place(name, self.site.first + at, (watts,) * takes + (0,) * (end - at - takes))
+                row = (0,) * (at - begin) + (watts,) * takes + (0,) * (end - at - takes)
+                place = Place(name, self.site.first + begin, row)
                 taken = self.model.new_bool_var("")
                 chosen.append(taken)
                 self.points.append(taken * ceil(worth(self.problem, request, place)))
-                for bucket in range(at, min(end + request.turnover, self.site.buckets)):
+                for bucket in range(begin, min(end + request.turnover, self.site.buckets)):
                     self.plugged[kind, bucket].append(taken)
-                for bucket in range(at, end):
+                for bucket in range(begin, end):
                     self.held[request.compound or "", bucket].append(taken)
                 for bucket in range(at, at + takes):
                     self.watts[bucket].append(taken * watts)
@@ -106,10 +119,12 @@ class _Model:
             most, takes = full_w(request, plugs[0]), shortest(request, plugs[0])
             usable = ok & _any(self.room.free[plug.id] for plug in plugs)
             bits = runs(usable, takes)
-            starts = {at: self.model.new_bool_var("") for at in range(buckets) if bits >> at & 1}
-            ends = {at + takes: self.model.new_bool_var("") for at in starts}
+            at_s = [at for at in range(buckets) if bits >> at & 1]
+            first = self.site.first
+            starts = {at: self.model.new_bool_var("") for at in at_s if may_begin(self.problem, request, first + at)}
             if not starts:
                 continue
+            ends = {at + takes: self.model.new_bool_var("") for at in at_s if at >= min(starts)}
             self.model.add(sum(starts.values()) == sum(ends.values()))
             begun += starts.values()
             self.stays_told(request, plugs, starts)

@@ -46,10 +46,12 @@ class Fixed(Struct, frozen=True, kw_only=True):
 class Request(Struct, frozen=True, kw_only=True):
     """Somebody who wants `need_wh` within the buckets [earliest, depart_by), at a plug of one of `kinds`.
 
-    One that is not flexible charges at the most that car and plug can, from its first bucket to its last. A flexible
+    One that is not flexible charges at the most that car and plug can, from its first bucket to its last; where that is
+    at night, it is plugged in before, and waits. A flexible
     one may be given less, or nothing for a while. `turnover` is how many buckets its plug is kept free after it, for a
     car that likely stays longer. `published` is the place that its people were told; `margin` is how many buckets
-    somebody must gain before it is moved. Who does not move at night stays plugged until the quiet hours are over.
+    somebody must gain before it is moved. Who does not move at night is plugged in
+    before the quiet hours and stays plugged until they are over.
     """
 
     id: str
@@ -141,6 +143,11 @@ def charged_by(place: Place) -> int:
     return place.first + charged if charged else 0
 
 
+def may_begin(problem: Problem, request: Request, first: int) -> bool:
+    """Whether its place may begin in a bucket."""
+    return request.moves_at_night or not _quiet(problem, first)
+
+
 def leaves_at(problem: Problem, request: Request, charged: int) -> int:
     """When a car that is charged by a bucket is driven away."""
     if request.moves_at_night or not (_quiet(problem, charged - 1) or _quiet(problem, charged)):
@@ -225,8 +232,11 @@ def own_faults(problem: Problem, request: Request, place: Place) -> Iterator[str
         yield "too little energy"
     if any(watts and not min(plug.min_w, most) <= watts <= most for watts in place.watts):
         yield "power that plug or car cannot have"
-    if not request.flexible and any(watts != most for watts in place.watts[: charged - place.first]):
+    waits = _waits(problem, request, place)
+    if not request.flexible and any(watts != most for watts in place.watts[waits : charged - place.first]):
         yield "less than full power"
+    if not may_begin(problem, request, place.first):
+        yield "to be plugged in at night"
     if place.end < leaves_at(problem, request, charged):
         yield "to be driven away at night"
 
@@ -259,6 +269,12 @@ def _together(problem: Problem, served: list[tuple[Request, Place]]) -> Iterator
     yield from (
         f"bucket {bucket}: plug {plug} is taken twice" for plug, bucket in sorted(used) if taken[plug, bucket] > 1
     )
+
+
+def _waits(problem: Problem, request: Request, place: Place) -> int:
+    """Buckets that it is plugged without power first, as its power begins at night."""
+    begins = next((no for no, watts in enumerate(place.watts) if watts), 0)
+    return 0 if request.moves_at_night or not _quiet(problem, place.first + begins) else begins
 
 
 def _quiet(problem: Problem, bucket: int) -> bool:

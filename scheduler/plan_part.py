@@ -15,7 +15,7 @@ from ortools.sat.python import cp_model
 from ortools.sat.python.cp_model import CpSolver, Domain, IntVar, LinearExpr
 
 from scheduler.buckets import Place
-from scheduler.plan import BUCKETS_PER_HOUR, Plug, Request, full_w, shortest, worth
+from scheduler.plan import BUCKETS_PER_HOUR, Plug, Request, full_w, may_begin, shortest, worth
 from scheduler.plan_bits import bits_between, runs
 from scheduler.plan_room import Room
 
@@ -86,29 +86,31 @@ class Part:
 
     def _add_steady(self, request: Request) -> None:
         ok, leaves, now = self._usable(request), self.site.leaves(request), self.now.get(request.id)
+        comes = self.site.comes(request)
         found: list[_Steady] = []
         for group, plug, free in self._fitting(request):
             watts, takes = full_w(request, plug), shortest(request, plug)
             starts = runs(ok & self.room.power_bits(watts), takes) & runs(free, takes + request.turnover)
+            starts &= self.site.begins(request)
             while starts:
                 at = (starts & -starts).bit_length() - 1
                 starts &= starts - 1
-                end = leaves[at + takes]
-                if bits_between(at, end) & ~ok or bits_between(at, end + request.turnover) & ~free:
+                begin, end = comes[at], leaves[at + takes]
+                if bits_between(begin, end) & ~ok or bits_between(begin, end + request.turnover) & ~free:
                     continue
                 chosen = self.model.new_bool_var("")
-                row = (watts,) * takes + (0,) * (end - at - takes)
-                found.append(_Steady(chosen, group, at, row))
-                place = Place(self._name(request, group, at), self.site.first + at, row)
+                row = (0,) * (at - begin) + (watts,) * takes + (0,) * (end - at - takes)
+                found.append(_Steady(chosen, group, begin, row))
+                place = Place(self._name(request, group, begin), self.site.first + begin, row)
                 self._points.append((chosen, round(worth(self.problem, request, place))))
-                for bucket in range(at, min(end + request.turnover, self.site.buckets)):
+                for bucket in range(begin, min(end + request.turnover, self.site.buckets)):
                     self._plugged[group, bucket].append(chosen)
-                for bucket in range(at, end):
+                for bucket in range(begin, end):
                     self._held[request.compound or "", bucket].append(chosen)
                 for bucket in range(at, at + takes):
                     self._watts[bucket].append((chosen, watts))
-                here = now is not None and now.first - self.site.first == at and self._group_of[now.connector] == group
-                self.model.add_hint(chosen, here)
+                here = now is not None and (now.first, now.watts) == (place.first, row)
+                self.model.add_hint(chosen, here and now is not None and self._group_of[now.connector] == group)
         if found:
             self.model.add_at_most_one([one.chosen for one in found])
         self._steady[request.id] = found
@@ -121,14 +123,16 @@ class Part:
             usable = ok & free
             bits = runs(usable, takes)
             at_s = [at for at in range(self.site.buckets) if bits >> at & 1]
-            if not at_s:
+            first = self.site.first
+            starts = {at: self.model.new_bool_var("") for at in at_s if may_begin(self.problem, request, first + at)}
+            if not starts:
                 continue
             mine = now is not None and self._group_of[now.connector] == group
-            starts = {at: self.model.new_bool_var("") for at in at_s}
             ends = {
                 at + takes: self.model.new_bool_var("")
                 for at in at_s
-                if not bits_between(at, leaves[at + takes]) & ~ok
+                if at >= min(starts)
+                and not bits_between(at, leaves[at + takes]) & ~ok
                 and not bits_between(at, leaves[at + takes] + request.turnover) & ~free
             }
             self.model.add(sum(starts.values()) == sum(ends.values()))

@@ -46,6 +46,8 @@ class Site:
         self.wakes, self.awake = awake(problem.quiet)
         self.begin: Room | None = None
         """The room before anything is planned, once it is known: one problem begins from it many times."""
+        self._same = tuple(range(self.buckets + 1))
+        self._after_awake = self.all_bits ^ ((1 << self.wakes[0]) - 1)
 
     def window(self, request: Request) -> int:
         """The buckets between its earliest one and when it leaves."""
@@ -58,6 +60,14 @@ class Site:
         if request.id not in self._fastest:
             self._fastest[request.id] = fastest(self.problem, request)
         return worth_by(self.problem, request, place, self._fastest[request.id], self._heaviest)
+
+    def comes(self, request: Request) -> tuple[int, ...]:
+        """When it is plugged in, by when its power begins (in one of `begins`)."""
+        return self._same if request.moves_at_night else self.awake
+
+    def begins(self, request: Request) -> int:
+        """The buckets in which its power may begin: all but those of a night that nobody can come before."""
+        return self.all_bits if request.moves_at_night else self._after_awake
 
     def leaves(self, request: Request) -> tuple[int, ...]:
         """When it is driven away, by when it is charged."""
@@ -211,7 +221,7 @@ class Room:
         """For each plug the first place at full power: plug, first bucket, watts, charged by."""
         site = self.site
         ok = site.window(request) & self.quota_bits(request.compound) & site.open_bits
-        leaves = site.leaves(request)
+        leaves, comes, begins = site.leaves(request), site.comes(request), site.begins(request)
         for plugs in site.fitting[request.id]:
             watts, takes = full_w(request, plugs[0]), shortest(request, plugs[0])
             powered = runs(ok & self.power_bits(watts), takes)
@@ -219,14 +229,14 @@ class Room:
                 continue
             for plug in plugs:
                 free = self.free[plug.id]
-                starts = powered & runs(free, takes + request.turnover)
+                starts = powered & runs(free, takes + request.turnover) & begins
                 while starts:
                     at = (starts & -starts).bit_length() - 1
                     charged = at + takes
-                    end = leaves[charged]
-                    held, plug_held = bits_between(at, end), bits_between(at, end + request.turnover)
+                    end, begin = leaves[charged], comes[at]
+                    held, plug_held = bits_between(begin, end), bits_between(begin, end + request.turnover)
                     if not held & ~ok and not plug_held & ~free:
-                        yield plug, at, [watts] * takes + [0] * (end - charged), charged
+                        yield plug, begin, [0] * (at - begin) + [watts] * takes + [0] * (end - charged), charged
                         break
                     starts &= starts - 1
 

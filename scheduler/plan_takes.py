@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from scheduler.plan import BUCKETS_PER_HOUR, POINT_FEN, SERVED, Plug, Request, full_w, shortest
+from scheduler.plan import BUCKETS_PER_HOUR, POINT_FEN, SERVED, Plug, Request, full_w, may_begin, shortest
 from scheduler.plan_room import Room
 
 Row = NDArray[np.float64]
@@ -48,15 +48,20 @@ class Choice:
         self.held_end = leaves
         self.plug_end = np.minimum(leaves + request.turnover, site.buckets)
         begins, ends = np.arange(self.low, self.high)[:, None], np.arange(self.low + 1, self.high + 1)[None, :]
+        plugged = range(self.low, self.high) if request.flexible else site.comes(request)[self.low : self.high]
+        """Each row's, in which its power begins if it is not flexible."""
+        self.plugged = np.array(plugged, dtype=int)
         ok = site.window(request) & site.open_bits & room.quota_bits(request.compound)
-        allowed = np.array([_until(ok, at) for at in range(self.low, self.high)], dtype=int)[:, None]
-        free = [max(_until(room.free[plug.id], at) for plug in plugs) for at in range(self.low, self.high)]
+        allowed = np.array([_until(ok, at) for at in plugged], dtype=int)[:, None]
+        free = [max(_until(room.free[plug.id], at) for plug in plugs) for at in plugged]
         fits = (leaves <= allowed) & (leaves + request.turnover <= np.array(free, dtype=int)[:, None])
         fits &= ends - begins >= self.takes if request.flexible else ends - begins == self.takes
+        by_day = [may_begin(problem, request, site.first + at) for at in plugged]
+        fits &= np.array(by_day, dtype=bool)[:, None]
         if not request.flexible:
             dark = np.concatenate(([0], np.cumsum(~self.powered)))
             fits &= dark[ends] == dark[begins]
-        self.points = np.where(fits, self._worth(site.first, begins, ends, plugs, room), NEVER)
+        self.points = np.where(fits, self._worth(site.first, self.plugged[:, None], ends, plugs, room), NEVER)
         self.some = bool(fits.any())
 
     def _worth(
@@ -76,16 +81,16 @@ class Choice:
         energy = kw + self.fen_kw
         costs = self._flexible(energy) if self.request.flexible else self._steady(energy)
         paid = summed(plug)
-        gained: Row = self.points - costs - paid[self.plug_end] + paid[self.low : self.high, None]
+        gained: Row = self.points - costs - paid[self.plug_end] + paid[self.plugged, None]
         if quota is not None:
             paid = summed(quota)
-            gained += paid[self.low : self.high, None] - paid[self.held_end]
+            gained += paid[self.plugged, None] - paid[self.held_end]
         return gained
 
     def take(self, begin: int, end: int, kw: Row) -> Take:
         """The place of a row and a column, with the cheapest buckets for its energy."""
-        at, charged = self.low + begin, self.low + end + 1
-        watts = [self.most] * (charged - at)
+        at, charged = int(self.plugged[begin]), self.low + end + 1
+        watts = [0] * (self.low + begin - at) + [self.most] * (charged - self.low - begin)
         if self.request.flexible:
             watts, need = [0] * (charged - at), self.request.need_wh * BUCKETS_PER_HOUR
             energy = np.where(self.powered, kw + self.fen_kw, -NEVER)[at:charged]

@@ -15,7 +15,6 @@ from scheduler.explain import Decision
 from scheduler.ground import Ground
 from scheduler.ledger import OverLimit, Taken
 from scheduler.plan import Fixed, Plan, Plug, Problem, Request, weight_of
-from scheduler.plan_evening import before_the_night
 from scheduler.plan_greedy import greedy
 from scheduler.plan_parts import with_parts
 from scheduler.quiet import QuietHours
@@ -83,8 +82,7 @@ class Planning:
         queue = self._order(site_id, rules, waiting, now_ms)
         order = queue.order
         problem = self._problem(site, rules, first, order)
-        plan = before_the_night(problem, self._solve(problem))
-        plan = with_parts(problem, plan, round(LEAST_KWH * 1_000))
+        plan = with_parts(problem, self._solve(problem), round(LEAST_KWH * 1_000))
         self._ledger.decide(self._decided(queue, plan, rules, version, now_ms))
         self._say(plan, now_ms)
         later = []
@@ -111,7 +109,7 @@ class Planning:
             return None
         queue = self._order(turn.site, rules, [*self._waiting(turn.site, first), turn], now_ms)
         problem = self._problem(site, rules, first, queue.order)
-        plan = with_parts(problem, before_the_night(problem, greedy(problem)), round(LEAST_KWH * 1_000))
+        plan = with_parts(problem, greedy(problem), round(LEAST_KWH * 1_000))
         place = plan.places.get(turn.id)
         if place is None:
             return None

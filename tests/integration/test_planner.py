@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from msgspec.structs import replace
 
 from benchmarks.planner import by, planned
 from benchmarks.planner_bound import bound
@@ -41,6 +42,13 @@ def test_what_cp_sat_finds_to_the_end_is_no_more_than_prices_allow():
 def test_a_bound_has_no_more_time_than_it_is_given_and_is_still_a_bound():
     problem = case(10)
     assert value(problem, greedy(problem)) <= bound(problem, 0.02).points < float("inf")
+
+
+def test_a_bound_knows_that_nobody_whose_car_can_wait_comes_at_night():
+    problem = case(2, plugs=4, requests=20)
+    sleeping = tuple(replace(one, flexible=True, moves_at_night=False) for one in problem.requests)
+    most = bound(replace(problem, quiet=(True,) * len(problem.quiet), requests=sleeping), 2.0)
+    assert (most.points, most.by_prices, most.best) == (0, 0, 0)
 
 
 def test_a_plan_that_serves_nobody_is_the_best_where_nobody_can_be_served():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from scheduler.buckets import Place
 from scheduler.plan import (
@@ -27,6 +28,7 @@ from scheduler.plan_solver import Limit, improved
 FIRST = 2_000_000
 SEVEN_W = 7_000
 PLUG = Plug(id="s/p1/1", kind="ac", max_w=SEVEN_W, min_w=1_380)
+UNTIL_THE_NIGHT = Fixed(place=Place(PLUG.id, FIRST, (0,) * 8))
 
 
 def wants(name="a", hours=1.0, *, start=0, stay=24, **more):
@@ -188,6 +190,37 @@ def test_nobody_drives_a_car_away_at_night(planned):
     assert at(plan.places["b"]) == (12, 16)
 
 
+@pytest.mark.parametrize("flexible", [True, False])
+@pytest.mark.parametrize("others_flexible", [True, False])
+def test_nobody_is_planned_to_come_at_night_who_did_not_agree_to(planned, others_flexible, flexible):
+    """By parts anew where most are flexible, by prices where they are not."""
+    quiet = tuple(6 <= bucket < 20 for bucket in range(24))
+    others = [wants(name, flexible=others_flexible, stay=5, weight=1_001) for name in "xyz"]
+    late = wants("late", flexible=flexible, start=4, stay=14, weight=1_002)
+    plan = planned(site(*others, replace(late, moves_at_night=False), quiet=quiet, fixed=(UNTIL_THE_NIGHT,)))
+    assert plan.places == {}
+    plan = planned(site(*others, late, quiet=quiet, fixed=(UNTIL_THE_NIGHT,)))
+    assert at(plan.places["late"]) == (8, 12)
+
+
+@pytest.mark.parametrize("flexible", [True, False])
+@pytest.mark.parametrize("others_flexible", [True, False])
+def test_who_has_power_at_night_alone_comes_before_it(planned, others_flexible, flexible):
+    quiet, limit_w = tuple(6 <= bucket < 20 for bucket in range(24)), (0,) * 8 + (SEVEN_W,) * 16
+    others = [wants(name, flexible=others_flexible, stay=5, weight=1_001) for name in "xyz"]
+    plan = planned(site(*others, wants("a", flexible=flexible, moves_at_night=False), quiet=quiet, limit_w=limit_w))
+    first, end = at(plan.places["a"])
+    assert first < 6
+    assert end == 20
+
+
+def test_a_published_place_that_waits_for_the_night_stays(planned):
+    quiet = tuple(6 <= bucket < 20 for bucket in range(24))
+    told = Place(PLUG.id, FIRST + 5, (0, 0, *(SEVEN_W,) * 4, *(0,) * 9))
+    plan = planned(site(wants(published=told, start=4, moves_at_night=False, margin=5), quiet=quiet))
+    assert plan.places["a"].first == told.first
+
+
 def test_who_agreed_to_move_leaves_the_plug_at_night(planned):
     quiet = tuple(2 <= bucket < 12 for bucket in range(24))
     plan = planned(site(wants("a", weight=1_100), wants("b", start=4), quiet=quiet))
@@ -285,6 +318,18 @@ def test_a_problem_that_is_none_is_refused(more, said):
 def test_the_checker_refuses(place, more, said):
     [wrong, *_] = faults(site(wants(), **more), Plan({"a": place}))
     assert said in wrong
+
+
+@pytest.mark.parametrize("flexible", [True, False])
+def test_the_checker_lets_no_place_begin_at_night_but_power_may(flexible):
+    asleep = site(wants(flexible=flexible, moves_at_night=False), quiet=(False, *(True,) * 4, *(False,) * 19))
+    assert faults(asleep, Plan({"a": Place(PLUG.id, FIRST + 2, (SEVEN_W,) * 4)})) == ["a: to be plugged in at night"]
+    assert faults(asleep, Plan({"a": Place(PLUG.id, FIRST, (0, 0, *(SEVEN_W,) * 4))})) == []
+
+
+def test_the_checker_lets_no_car_wait_by_day_that_is_not_flexible():
+    by_day = site(wants(moves_at_night=False))
+    assert faults(by_day, Plan({"a": Place(PLUG.id, FIRST, (0, *(SEVEN_W,) * 4))})) == ["a: less than full power"]
 
 
 def test_the_checker_wants_a_reason_and_no_strangers():

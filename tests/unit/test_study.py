@@ -7,10 +7,7 @@ from math import inf
 import pytest
 from msgspec.structs import replace
 
-from scheduler.buckets import Place as Held
 from scheduler.estimate import Estimate
-from scheduler.plan import Plan, Plug, Problem, Request
-from scheduler.plan_evening import before_the_night
 from scheduler.study_bound import least_wait_p90_min, most_kwh
 from scheduler.study_figures import figures, interval, jain
 from scheduler.study_plain import plain
@@ -145,20 +142,6 @@ def test_an_estimate_is_what_nine_of_ten_kept_to():
         estimate.learn(HOUR_MS // 2, minutes * MINUTE_MS)
     assert estimate.longer(0.9, HOUR_MS // 2) == 90 * MINUTE_MS
     assert estimate.longer(0.5, HOUR_MS // 2) == 50 * MINUTE_MS
-
-
-def test_a_place_at_night_begins_before_it_and_one_that_cannot_is_none():
-    def request(name, earliest):
-        return Request(id=name, kinds=("AC",), earliest=earliest, depart_by=20, need_wh=1_750, max_w=7_000,
-                       moves_at_night=False)  # fmt: skip
-
-    problem = Problem(
-        first=0, limit_w=(7_000,) * 20, open=(True,) * 20, quiet=(False,) * 4 + (True,) * 16,
-        tariff_fen_kwh=(30,) * 20, plugs=(Plug(id="1", kind="AC", max_w=7_000), Plug(id="2", kind="AC", max_w=7_000)),
-        requests=(request("early", 0), request("late", 6)),
-    )  # fmt: skip
-    plan = Plan(places={"early": Held("1", 8, (7_000,)), "late": Held("2", 8, (7_000,))})
-    assert before_the_night(problem, plan).places == {"early": Held("1", 3, (0,) * 5 + (7_000,))}
 
 
 def test_a_figure_has_each_name_and_number():
