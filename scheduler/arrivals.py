@@ -14,6 +14,7 @@ from scheduler.desk import Desk
 from scheduler.ground import Charging, Ground, PlugNow
 from scheduler.meanwhile import EARLY_MS, is_asked, is_known
 from scheduler.site_facts import SiteFacts
+from scheduler.stops import Stops
 from scheduler.turns import STALE_MS, NotNow, Turn
 
 PAUSES_MS = 5 * 60_000
@@ -29,6 +30,7 @@ class Arrivals:
 
     def __init__(self, desk: Desk, ground: Ground, around: Around = not_alone) -> None:
         self._desk, self._ground, self._around = desk, ground, around
+        self._stops = Stops(desk, ground, around)
         self._given: dict[str, Charging] = {}
         """By connector, of the session there; what it was given is no longer said once the car has left."""
         self._sessions: dict[str, str | None] = {}
@@ -62,6 +64,7 @@ class Arrivals:
             for connector in connectors:
                 with self._around(site.id):
                     self._at(site, connector, there.get(connector), held.get(connector), now_ms)
+        self._stops.look(there.values(), self._given, now_ms)
 
     def _ends(self, active: Turn, connector: str, holder: Turn | None, now_ms: int) -> bool:
         """Whether the turn there is over: its car left, or it came before its own place began and was a walk-in."""

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from ingest.assets import Inventory, Window
 from ingest.clock import rfc3339
 from scheduler.buckets import BUCKET_MS, Place, bucket_at
+from scheduler.explain import said_in
 from scheduler.planning import _weight, is_time_to_offer
 from scheduler.quiet import QuietHours
 from scheduler.turns import LIVE, NotNow
@@ -499,6 +500,85 @@ def test_who_drives_away_from_a_pile_that_broke_or_fell_silent_can_say_so_and_as
     street.later(1, *silent)
     assert street.turn(turn).state == "done"
     assert street.turn(street.asks()).state == "requested"
+
+
+def notices_of(street, turn):
+    said = [said_in(item.body) for item in street.ledger.outgoing(["pending", "sent"]) if item.turn == turn]
+    return [(one.what, one.said.get("had_kwh")) for one in said]
+
+
+@pytest.mark.parametrize(("trouble", "says"), [("broken", "stopped"), ("silent", "unheard")])
+def test_who_is_charged_by_a_pile_that_breaks_or_falls_silent_is_told_once_with_what_it_has(trouble, says):
+    street = Neighbourhood()
+    turn = promised(street)
+    street.later(15)
+    street.comes(turn)
+    street.later(1)
+    connector = street.turn(turn).place.connector
+    street.says(connector, "charging", kwh=2.5, since_ms=street.turn(turn).plugged_ms)
+    street.later(4)
+    if trouble == "broken":
+        street.says(connector, "faulted")
+    silent = [connector.rpartition("/")[0]] if trouble == "silent" else []
+    street.later(9, *silent)
+    assert notices_of(street, turn)[-1][0] not in ("stopped", "unheard"), "it may be back in a moment"
+    street.later(6, *silent)
+    assert notices_of(street, turn)[-1] == (says, "2.5")
+    street.lead()
+    street.later(30, *silent)
+    street.says(connector, "charging", kwh=2.5, since_ms=street.turn(turn).plugged_ms)
+    street.later(5)
+    street.says(connector, "faulted")
+    street.later(20)
+    assert [what for what, _ in notices_of(street, turn) if what in ("stopped", "unheard")] == [says]
+    assert street.turn(turn).state == "active"
+
+
+def test_a_new_leader_that_never_heard_what_the_car_was_given_says_nothing_of_it():
+    street = Neighbourhood(piles=1)
+    turn = promised(street)
+    street.later(15)
+    street.comes(turn)
+    street.later(1)
+    street.lead()
+    street.says(ONE, "faulted")
+    street.later(15)
+    assert notices_of(street, turn)[-1] == ("stopped", None)
+
+
+@pytest.mark.parametrize("why", ["a blip", "nothing is believed", "finished", "charged"])
+def test_who_need_not_act_is_not_told_that_its_pile_stopped(why):
+    street = Neighbourhood(piles=1)
+    turn = promised(street)
+    street.later(15)
+    street.comes(turn)
+    street.later(5)
+    if why == "finished":
+        street.desk.finish(turn, street.now_ms)
+    elif why == "charged":
+        street.says(ONE, "finishing", kwh=7.0, since_ms=street.turn(turn).plugged_ms)
+        street.later(1)
+    street.believed = why != "nothing is believed"
+    street.says(ONE, "faulted")
+    street.later(5 if why == "a blip" else 30)
+    street.believed = True
+    street.says(ONE, "charging", kwh=1.0, since_ms=street.turn(turn).plugged_ms)
+    street.later(8)
+    assert [what for what, _ in notices_of(street, turn) if what in ("stopped", "unheard")] == []
+
+
+def test_at_night_nobody_is_told_that_a_pile_stopped_and_in_the_morning_who_still_has_to_know_it():
+    street = Neighbourhood(piles=1)
+    street.ledger.adopt(replace(street.rules, quiet=QuietHours(17 * 60 + 25, 19 * 60)), 1, "p", street.now_ms)
+    turn = promised(street)
+    street.later(15)
+    street.comes(turn)
+    street.later(5)
+    street.says(ONE, "faulted")
+    street.later(90)
+    assert notices_of(street, turn)[-1][0] != "stopped"
+    street.later(15)
+    assert notices_of(street, turn)[-1][0] == "stopped"
 
 
 def test_a_check_in_during_a_look_is_not_taken_back_by_it():
