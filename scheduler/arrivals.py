@@ -67,7 +67,7 @@ class Arrivals:
         self._stops.look(there.values(), self._given, now_ms)
 
     def _ends(self, active: Turn, connector: str, holder: Turn | None, now_ms: int) -> bool:
-        """Whether the turn there is over: its car left, or it came before its own place began and was a walk-in."""
+        """Whether the turn there is over: its car left, or was a walk-in and is said to be the one that is awaited."""
         plug = self._ground.plug(connector)
         if plug.plugged is None:
             if plug.trouble == "unknown" or active.finished_ms is None:
@@ -78,7 +78,7 @@ class Arrivals:
             self._left(active, connector, plug, now_ms)
             self._plugged_ms.pop(connector, None)
             return True
-        if active.kind == "walk_in" and _typed_code(holder, plug):
+        if active.kind == "walk_in" and self._is_known(connector, holder, plug, now_ms):
             with suppress(NotNow):
                 self._desk.unplug(active, now_ms)
             return True
@@ -173,7 +173,7 @@ class Arrivals:
         return charging is not None and charging.session != refused.session
 
     def _is_known(self, connector: str, holder: Turn | None, plug: PlugNow, now_ms: int) -> bool:
-        """Whether code or check-in says that the car is its own, also one that was refused a place before."""
+        """Whether code or check-in says that the car is its own, also one that was refused before or is a walk-in."""
         if holder is None:
             return False
         return _typed_code(holder, plug) or is_known(holder, self._came_ms(connector, plug.charging, now_ms))

@@ -28,6 +28,15 @@ def promised(street, *said, **more):
     return turn
 
 
+def given(street, household, place):
+    """The id of a household's turn that was promised that place, whatever a plan would give it."""
+    turn = street.asks(household, kwh=place.energy_kwh)
+    for step in (street.desk.plan, street.desk.offer):
+        step(turn, place, street.now_ms)
+    street.desk.accept(turn, street.now_ms)
+    return turn
+
+
 def test_from_the_wish_to_the_end():
     street = Neighbourhood()
     turn = street.asks(kwh=7.0, earliest_ms=street.now_ms + 2 * 60_000)
@@ -205,6 +214,37 @@ def test_who_comes_early_and_types_its_code_has_its_own_turn_when_that_begins(op
     [active] = street.ledger.turns(states=["active"])
     assert (active.id, active.place) == (turn, place)
     assert street.arrivals.refused() == set()
+
+
+@pytest.mark.parametrize("checks_in", [True, False])
+def test_who_comes_early_without_a_code_and_checks_in_when_its_time_comes_has_its_own_turn(checks_in):
+    street = Neighbourhood(piles=2)
+    turn = promised(street, earliest_ms=street.now_ms + 2 * QUARTER_MS)
+    place = street.turn(turn).place
+    street.says(place.connector, "preparing", kwh=0.0)
+    street.later(20)
+    [walk_in] = street.ledger.turns(states=["active"])
+    assert walk_in.kind == "walk_in"
+    if checks_in:
+        street.desk.check_in(turn, street.now_ms)
+    street.later(1)
+    assert (street.turn(walk_in.id).state, street.turn(turn).state) == (
+        ("done", "active") if checks_in else ("active", "reserved")
+    )
+    street.later(20)
+    assert street.turn(turn).place == place if checks_in else street.turn(turn).moved_from == place.connector
+
+
+def test_a_check_in_beside_the_car_of_another_turn_takes_nothing_from_it():
+    street = Neighbourhood(piles=1)
+    first = promised(street, "h1", kwh=3.5)
+    second = given(street, "h2", Place(ONE, street.turn(first).place.end, (7_000,) * 2))
+    street.later(15)
+    street.comes(first)
+    street.later((street.turn(second).place.start_ms - street.now_ms) / 60_000 - 5)
+    street.desk.check_in(second, street.now_ms)
+    street.later(2)
+    assert (street.turn(first).state, street.turn(second).state) == ("active", "reserved")
 
 
 @pytest.mark.parametrize("kwh", [0.0, None])
@@ -666,12 +706,8 @@ def behind_a_car_that_overstays(street):
     connector = street.turn(stays).place.connector
     street.says(connector, "finishing", kwh=7.0, since_ms=street.turn(stays).plugged_ms)
     street.later(60)
-    turn = street.asks("h2")
     place = Place(connector, bucket_at(street.now_ms) + 2, (7_000,) * 4)
-    for step in (street.desk.plan, street.desk.offer):
-        step(turn, place, street.now_ms)
-    street.desk.accept(turn, street.now_ms)
-    return turn, place
+    return given(street, "h2", place), place
 
 
 def test_ten_minutes_before_its_start_a_turn_is_moved_away_from_a_car_that_overstays():
