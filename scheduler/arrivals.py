@@ -6,10 +6,12 @@ neither does, the household that the plug is held for is asked, and until then n
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import suppress
 
 from ingest.skew import AHEAD_MS
 from scheduler.alone import Around, not_alone
+from scheduler.beside import follow
 from scheduler.desk import Desk
 from scheduler.ground import Charging, Ground, PlugNow
 from scheduler.meanwhile import EARLY_MS, is_asked, is_known
@@ -41,6 +43,8 @@ class Arrivals:
         """Since when a car is seen plugged, whatever the device's clock says of it."""
         self._without_a_turn: dict[str, Charging | None] = {}
         """Connectors with a car for which there was no bucket or no power to claim."""
+        self._by_code: dict[tuple[str, str], Turn] = {}
+        """By site and code, who is awaited there."""
 
     def refused(self) -> set[str]:
         """Plugs with a car that is not to be served: there was no place for it when it came."""
@@ -53,7 +57,9 @@ class Arrivals:
         self._sessions = {turn: session for turn, session in self._sessions.items() if turn in here}
         self._turning_ms = {turn: since_ms for turn, since_ms in self._turning_ms.items() if turn in here}
         self._hear(there, now_ms)
-        held = self._held(now_ms)
+        awaited = self._awaited(now_ms)
+        held = _first_at_each(awaited)
+        self._by_code = {(turn.site, turn.code): turn for turn in awaited if turn.code is not None}
         given = self._desk.ledger.versions()
         for site in self._ground.sites().values():
             connectors = [one.id for one in site.connectors] if site.id in given else []
@@ -96,10 +102,21 @@ class Arrivals:
             self._given.pop(connector, None)
             self._plugged_ms.pop(connector, None)
             self._without_a_turn.pop(connector, None)
+        elif self._follows(site, connector, active, plug, now_ms):
+            self._without_a_turn.pop(connector, None)
         elif active is None and (
             self._is_known(connector, holder, plug, now_ms) or self._is_new(connector, plug.charging)
         ):
             self._came(site, connector, plug, holder, now_ms)
+
+    def _follows(self, site: SiteFacts, connector: str, active: Turn | None, plug: PlugNow, now_ms: int) -> bool:
+        """Whether the code of who is awaited at another plug was typed at this one, and its turn goes on here."""
+        typed = self._by_code.get((site.id, plug.token)) if plug.token is not None else None
+        if typed is None or typed.place is None or typed.place.connector == connector:
+            return False
+        if active is not None and active.kind != "walk_in":
+            return False
+        return follow(self._desk, site, typed, connector, active, now_ms)
 
     def _charges(self, active: Turn, plug: PlugNow, now_ms: int) -> None:
         """Its car wants no more, or was given what was planned with, or goes on after a pause of its own."""
@@ -182,16 +199,22 @@ class Arrivals:
         seen_ms = self._plugged_ms.setdefault(connector, now_ms)
         return seen_ms if charging is None else min(seen_ms, charging.started_ms)
 
-    def _held(self, now_ms: int) -> dict[str, Turn]:
-        """By connector the promise or offer whose place runs, or begins next and soon."""
-        found: dict[str, Turn] = {}
-        for turn in self._desk.ledger.turns(states=["offered", "reserved"]):
-            if turn.place is None or not turn.place.start_ms - EARLY_MS <= now_ms < turn.place.end_ms:
-                continue
-            other = found.get(turn.place.connector)
-            if other is None or other.place is None or turn.place.first < other.place.first:
-                found[turn.place.connector] = turn
-        return found
+    def _awaited(self, now_ms: int) -> list[Turn]:
+        """The promises and offers whose place runs, or begins soon."""
+        return [
+            turn
+            for turn in self._desk.ledger.turns(states=["offered", "reserved"])
+            if turn.place is not None and turn.place.start_ms - EARLY_MS <= now_ms < turn.place.end_ms
+        ]
+
+
+def _first_at_each(awaited: Iterable[Turn]) -> dict[str, Turn]:
+    """By connector the one whose place runs, or begins next."""
+    found: dict[str, Turn] = {}
+    for turn in sorted(awaited, key=lambda turn: turn.place.first if turn.place is not None else 0):
+        if turn.place is not None:
+            found.setdefault(turn.place.connector, turn)
+    return found
 
 
 def _typed_code(holder: Turn | None, plug: PlugNow) -> bool:

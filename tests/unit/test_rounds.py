@@ -6,7 +6,7 @@ import pytest
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from ingest.assets import Inventory, Window
+from ingest.assets import ConnectorSpec, Inventory, Window
 from ingest.clock import rfc3339
 from scheduler.buckets import BUCKET_MS, Place, bucket_at
 from scheduler.explain import said_in
@@ -197,6 +197,64 @@ def test_a_code_that_is_typed_at_the_pile_says_whose_car_it_is(code):
     street.says(ONE, "preparing", kwh=0.0)
     street.later(1)
     assert street.turn(turn).state == ("active" if code == "its own" else "reserved")
+
+
+@pytest.mark.parametrize("came_min", [5, 15, 20])
+def test_a_code_that_is_typed_at_another_plug_takes_the_turn_there(came_min):
+    """Who came before the quarter of an hour is a walk-in there until then."""
+    street = Neighbourhood(piles=2, limit_kw=7.0)
+    turn = promised(street, earliest_ms=street.now_ms + 2 * QUARTER_MS)
+    place = street.turn(turn).place
+    other = TWO if place.connector == ONE else ONE
+    street.later(came_min)
+    street.tokens[other] = street.turn(turn).code
+    street.says(other, "preparing", kwh=0.0)
+    street.later(25 - came_min)
+    now = street.turn(turn)
+    assert (now.state, now.place, now.moved_from) == ("active", replace(place, connector=other), place.connector)
+    assert [one.id for one in street.ledger.turns(states=LIVE)] == [turn]
+    assert not street.ledger.imbalance()
+    assert street.arrivals.refused() == set()
+
+
+@pytest.mark.parametrize("why", ["promised to another", "its car is there", "another type", "too little power"])
+def test_a_code_that_is_typed_at_a_plug_that_is_not_free_for_it_takes_nothing_from_anybody(why):
+    street = Neighbourhood(piles=2)
+    if why in ("another type", "too little power"):
+        spec = ConnectorSpec(1, type="GBT_DC") if why == "another type" else ConnectorSpec(1, max_kw=3.5)
+        piles = street.inventory.devices
+        changed = {
+            name: replace(one, connectors=(spec,)) if name.endswith("02") else one for name, one in piles.items()
+        }
+        street.inventory = replace(street.inventory, devices=changed)
+    first = bucket_at(street.now_ms) + 1
+    turn = given(street, "h1", Place(ONE, first, (7_000,) * 4))
+    there = given(street, "h2", Place(TWO, first + 3, (3_500,) * 4)) if why == "promised to another" else None
+    if why == "its car is there":
+        there = given(street, "h2", Place(TWO, first, (3_500,) * 4))
+        street.later(5)
+        street.comes(there)
+    street.later(5)
+    street.tokens[TWO] = street.turn(turn).code
+    if why != "its car is there":
+        street.says(TWO, "preparing", kwh=0.0)
+    street.later(3)
+    assert (street.turn(turn).state, street.turn(turn).place.connector) == ("reserved", ONE)
+    if there is not None:
+        assert street.turn(there).place.connector == TWO
+    assert not street.ledger.imbalance()
+
+
+def test_a_code_that_is_typed_at_a_plug_where_another_is_still_awaited_takes_nothing_from_that_one():
+    street = Neighbourhood(piles=2)
+    first = bucket_at(street.now_ms) + 1
+    awaited = given(street, "h2", Place(TWO, first, (7_000,)))
+    turn = given(street, "h1", Place(ONE, first + 1, (7_000,) * 4))
+    street.later(17)
+    street.tokens[TWO] = street.turn(turn).code
+    street.says(TWO, "preparing", kwh=0.0)
+    street.later(1)
+    assert [street.turn(one).state for one in (turn, awaited)] == ["reserved", "reserved"]
 
 
 @pytest.mark.parametrize("opens_min", [0, 17 * 60 + 30])
