@@ -44,7 +44,7 @@ class Arrivals:
         self._without_a_turn: dict[str, Charging | None] = {}
         """Connectors with a car for which there was no bucket or no power to claim."""
         self._by_code: dict[tuple[str, str], Turn] = {}
-        """By site and code, who is awaited there."""
+        """By site and code, who has a promise or an offer there."""
 
     def refused(self) -> set[str]:
         """Plugs with a car that is not to be served: there was no place for it when it came."""
@@ -57,9 +57,9 @@ class Arrivals:
         self._sessions = {turn: session for turn, session in self._sessions.items() if turn in here}
         self._turning_ms = {turn: since_ms for turn, since_ms in self._turning_ms.items() if turn in here}
         self._hear(there, now_ms)
-        awaited = self._awaited(now_ms)
-        held = _first_at_each(awaited)
-        self._by_code = {(turn.site, turn.code): turn for turn in awaited if turn.code is not None}
+        promised = self._desk.ledger.turns(states=["offered", "reserved"])
+        held = _first_at_each(turn for turn in promised if _is_awaited(turn, now_ms))
+        self._by_code = {(turn.site, turn.code): turn for turn in promised if turn.code is not None}
         given = self._desk.ledger.versions()
         for site in self._ground.sites().values():
             connectors = [one.id for one in site.connectors] if site.id in given else []
@@ -111,12 +111,16 @@ class Arrivals:
 
     def _follows(self, site: SiteFacts, connector: str, active: Turn | None, plug: PlugNow, now_ms: int) -> bool:
         """Whether the code of who is awaited at another plug was typed at this one, and its turn goes on here."""
-        typed = self._by_code.get((site.id, plug.token)) if plug.token is not None else None
-        if typed is None or typed.place is None or typed.place.connector == connector:
+        typed = self._typed(site.id, plug)
+        if typed is None or typed.place is None or typed.place.connector == connector or not _is_awaited(typed, now_ms):
             return False
         if active is not None and active.kind != "walk_in":
             return False
         return follow(self._desk, site, typed, connector, active, now_ms)
+
+    def _typed(self, site: str, plug: PlugNow) -> Turn | None:
+        """Whose code was typed there."""
+        return self._by_code.get((site, plug.token)) if plug.token is not None else None
 
     def _charges(self, active: Turn, plug: PlugNow, now_ms: int) -> None:
         """Its car wants no more, or was given what was planned with, or goes on after a pause of its own."""
@@ -162,7 +166,8 @@ class Arrivals:
                     self._desk.plug_in(holder, now_ms)
                     self._without_a_turn.pop(connector, None)
                     return
-                if holder.asked_ms is None or holder.asked_ms < plugged_ms:
+                is_another_s = self._typed(site.id, plug) is not None
+                if not is_another_s and (holder.asked_ms is None or holder.asked_ms < plugged_ms):
                     self._desk.whose(holder, now_ms, plugged_ms)
                     return
                 if is_asked(holder, now_ms) or (holder.place is not None and holder.place.start_ms <= now_ms):
@@ -199,13 +204,10 @@ class Arrivals:
         seen_ms = self._plugged_ms.setdefault(connector, now_ms)
         return seen_ms if charging is None else min(seen_ms, charging.started_ms)
 
-    def _awaited(self, now_ms: int) -> list[Turn]:
-        """The promises and offers whose place runs, or begins soon."""
-        return [
-            turn
-            for turn in self._desk.ledger.turns(states=["offered", "reserved"])
-            if turn.place is not None and turn.place.start_ms - EARLY_MS <= now_ms < turn.place.end_ms
-        ]
+
+def _is_awaited(turn: Turn, now_ms: int) -> bool:
+    """Whether its place runs, or begins soon."""
+    return turn.place is not None and turn.place.start_ms - EARLY_MS <= now_ms < turn.place.end_ms
 
 
 def _first_at_each(awaited: Iterable[Turn]) -> dict[str, Turn]:

@@ -146,6 +146,11 @@ class Witness:
         car, first, was = self.street.car_known(plug), self.expected(plug), self.came_for[plug]
         return first is not None and was is not None and was.id == first.id and first.code == car.typed
 
+    def typed_another_s(self, car: Car, turn: Turn) -> bool:
+        """Whether the code of another promise says that the car is not that turn's."""
+        held = self.street.ledger.turns(states=["offered", "reserved"])
+        return any(one.code == car.typed and one.id != turn.id for one in held)
+
     def all_is_told(self) -> None:
         """What can be said now was; by night that is what concerns the night."""
         for item in self.street.ledger.outgoing(["pending"], 10_000):
@@ -282,7 +287,7 @@ class Witness:
             return
         is_soon = car.seen_ms >= turn.place.start_ms - QUARTER_MS
         came_for_it = is_soon and car.seen_ms > self.placed_ms[turn.id]
-        if came_for_it and turn.checked_in_ms is None:
+        if came_for_it and turn.checked_in_ms is None and not self.typed_another_s(car, turn):
             assert turn.asked_ms is not None, "nobody asked it"
             assert now_ms >= turn.asked_ms + 10 * MINUTE_MS, "it has ten minutes to say so"
 

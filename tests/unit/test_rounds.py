@@ -209,7 +209,9 @@ def test_a_code_that_is_typed_at_another_plug_takes_the_turn_there(came_min):
     street.later(came_min)
     street.tokens[other] = street.turn(turn).code
     street.says(other, "preparing", kwh=0.0)
-    street.later(25 - came_min)
+    street.later(1)
+    assert street.turn(turn).state == ("reserved" if came_min < 15 else "active")
+    street.later(24 - came_min)
     now = street.turn(turn)
     assert (now.state, now.place, now.moved_from) == ("active", replace(place, connector=other), place.connector)
     assert [one.id for one in street.ledger.turns(states=LIVE)] == [turn]
@@ -245,16 +247,51 @@ def test_a_code_that_is_typed_at_a_plug_that_is_not_free_for_it_takes_nothing_fr
     assert not street.ledger.imbalance()
 
 
-def test_a_code_that_is_typed_at_a_plug_where_another_is_still_awaited_takes_nothing_from_that_one():
+def test_a_code_that_is_typed_at_a_plug_that_is_offered_to_another_takes_nothing_from_that_one():
     street = Neighbourhood(piles=2)
     first = bucket_at(street.now_ms) + 1
-    awaited = given(street, "h2", Place(TWO, first, (7_000,)))
     turn = given(street, "h1", Place(ONE, first + 1, (7_000,) * 4))
-    street.later(17)
+    street.later(16)
+    offered = street.asks("h2", kwh=1.75)
+    for step in (street.desk.plan, street.desk.offer):
+        step(offered, Place(TWO, first, (7_000,)), street.now_ms)
     street.tokens[TWO] = street.turn(turn).code
     street.says(TWO, "preparing", kwh=0.0)
+    street.later(2)
+    assert (street.turn(turn).state, street.turn(offered).state) == ("reserved", "offered")
+
+
+@pytest.mark.parametrize("buckets", [1, 2])
+def test_who_types_the_code_of_the_second_promise_is_not_taken_for_the_first(buckets):
+    """Whoever is awaited there first is not asked whose car it is, but has the other plug at once."""
+    street = Neighbourhood(piles=2)
+    place = Place(ONE, bucket_at(street.now_ms) + 1, (3_500,) * buckets)
+    first = given(street, "h1", place)
+    second = given(street, "h2", Place(ONE, place.end, (7_000,) * 4))
+    street.later(17)
+    street.tokens[ONE] = street.turn(second).code
+    street.says(ONE, "preparing", kwh=0.0)
+    street.later(2)
+    assert "asked" not in said_to(street, first)
+    assert (street.turn(first).state, street.turn(first).place.connector) == ("reserved", TWO)
+    street.later(15 * (buckets - 1))
+    assert (street.turn(second).state, street.turn(second).place.connector) == ("active", ONE)
+
+
+@pytest.mark.parametrize("typed_at", [ONE, TWO])
+def test_who_was_refused_and_types_its_code_afterwards_has_its_turn(typed_at):
+    street = Neighbourhood(piles=2)
+    street.ledger.adopt(replace(street.rules, opening=(Window("all", 17 * 60 + 30, 24 * 60),)), 1, "p", street.now_ms)
+    place = Place(ONE, bucket_at(street.now_ms) + 2, (7_000,) * 4)
+    turn = given(street, "h1", place)
+    street.says(typed_at, "preparing", kwh=0.0)
+    street.later(10)
+    assert street.arrivals.refused() == {typed_at}
+    street.later(12)
+    street.tokens[typed_at] = street.turn(turn).code
     street.later(1)
-    assert [street.turn(one).state for one in (turn, awaited)] == ["reserved", "reserved"]
+    assert (street.turn(turn).state, street.turn(turn).place) == ("active", replace(place, connector=typed_at))
+    assert street.arrivals.refused() == set()
 
 
 @pytest.mark.parametrize("opens_min", [0, 17 * 60 + 30])
