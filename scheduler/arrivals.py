@@ -122,6 +122,11 @@ class Arrivals:
         """Whose code was typed there."""
         return self._by_code.get((site, plug.token)) if plug.token is not None else None
 
+    def _is_another_s(self, holder: Turn, plug: PlugNow) -> bool:
+        """Whether the code of another household's promise was typed there, which is surer than any check-in."""
+        typed = self._typed(holder.site, plug)
+        return typed is not None and typed.household != holder.household
+
     def _charges(self, active: Turn, plug: PlugNow, now_ms: int) -> None:
         """Its car wants no more, or was given what was planned with, or goes on after a pause of its own."""
         if plug.charging is not None or active.id not in self._sessions:
@@ -162,12 +167,11 @@ class Arrivals:
         if holder is not None:
             plugged_ms = self._came_ms(connector, charging, now_ms)
             with suppress(NotNow):  # cancelled a moment ago: whoever came is no longer that one
-                if _typed_code(holder, plug) or is_known(holder, plugged_ms):
+                if self._is_known(connector, holder, plug, now_ms):
                     self._desk.plug_in(holder, now_ms)
                     self._without_a_turn.pop(connector, None)
                     return
-                is_another_s = self._typed(site.id, plug) is not None
-                if not is_another_s and (holder.asked_ms is None or holder.asked_ms < plugged_ms):
+                if not self._is_another_s(holder, plug) and (holder.asked_ms is None or holder.asked_ms < plugged_ms):
                     self._desk.whose(holder, now_ms, plugged_ms)
                     return
                 if is_asked(holder, now_ms) or (holder.place is not None and holder.place.start_ms <= now_ms):
@@ -196,7 +200,7 @@ class Arrivals:
 
     def _is_known(self, connector: str, holder: Turn | None, plug: PlugNow, now_ms: int) -> bool:
         """Whether code or check-in says that the car is its own, also one that was refused before or is a walk-in."""
-        if holder is None:
+        if holder is None or self._is_another_s(holder, plug):
             return False
         return _typed_code(holder, plug) or is_known(holder, self._came_ms(connector, plug.charging, now_ms))
 

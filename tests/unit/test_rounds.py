@@ -28,9 +28,9 @@ def promised(street, *said, **more):
     return turn
 
 
-def given(street, household, place):
+def given(street, household, place, **more):
     """The id of a household's turn that was promised that place, whatever a plan would give it."""
-    turn = street.asks(household, kwh=place.energy_kwh)
+    turn = street.asks(household, kwh=place.energy_kwh, **more)
     for step in (street.desk.plan, street.desk.offer):
         step(turn, place, street.now_ms)
     street.desk.accept(turn, street.now_ms)
@@ -276,6 +276,35 @@ def test_who_types_the_code_of_the_second_promise_is_not_taken_for_the_first(buc
     assert (street.turn(first).state, street.turn(first).place.connector) == ("reserved", TWO)
     street.later(15 * (buckets - 1))
     assert (street.turn(second).state, street.turn(second).place.connector) == ("active", ONE)
+
+
+def test_a_car_that_types_the_code_of_another_household_is_not_whose_check_in_was_just_before():
+    street = Neighbourhood(piles=2)
+    place = Place(ONE, bucket_at(street.now_ms) + 1, (3_500,))
+    first = given(street, "h1", place)
+    second = given(street, "h2", Place(ONE, place.end, (7_000,) * 4))
+    street.later(17)
+    street.desk.check_in(first, street.now_ms)
+    street.tokens[ONE] = street.turn(second).code
+    street.says(ONE, "preparing", kwh=0.0)
+    street.later(7)
+    assert (street.turn(first).state, street.turn(first).place.connector) == ("reserved", TWO)
+    assert (street.turn(second).state, street.turn(second).place.connector) == ("active", ONE)
+
+
+def test_who_types_the_code_of_its_other_turn_is_asked_and_checks_in():
+    street = Neighbourhood(piles=1)
+    place = Place(ONE, bucket_at(street.now_ms) + 1, (3_500,) * 2)
+    turn = given(street, "h1", place)
+    later = given(street, "h1", Place(ONE, place.end + 8, (7_000,) * 4), vehicle="its other car")
+    street.later(17)
+    street.tokens[ONE] = street.turn(later).code
+    street.says(ONE, "preparing", kwh=0.0)
+    street.later(2)
+    assert said_to(street, turn)[-1] == "asked"
+    street.desk.check_in(turn, street.now_ms)
+    street.later(1)
+    assert (street.turn(turn).state, street.turn(later).state) == ("active", "reserved")
 
 
 @pytest.mark.parametrize("typed_at", [ONE, TWO])
