@@ -13,6 +13,7 @@ from ingest.skew import AHEAD_MS
 from scheduler.alone import Around, not_alone
 from scheduler.beside import follow
 from scheduler.desk import Desk
+from scheduler.elsewhere import WORKS
 from scheduler.ground import Charging, Ground, PlugNow
 from scheduler.meanwhile import EARLY_MS, is_asked, is_known
 from scheduler.site_facts import SiteFacts
@@ -116,7 +117,8 @@ class Arrivals:
             return False
         if active is not None and active.kind != "walk_in":
             return False
-        return follow(self._desk, site, typed, connector, active, now_ms)
+        works = self._ground.seen(typed.place.connector) in WORKS
+        return follow(self._desk, site, typed, connector, active, now_ms, works=works)
 
     def _typed(self, site: str, plug: PlugNow) -> Turn | None:
         """Whose code was typed there."""

@@ -219,7 +219,7 @@ def test_a_code_that_is_typed_at_another_plug_takes_the_turn_there(came_min):
     assert street.arrivals.refused() == set()
 
 
-@pytest.mark.parametrize("why", ["promised to another", "its car is there", "another type", "too little power"])
+@pytest.mark.parametrize("why", ["no room there", "broken", "its car is there", "another type", "too little power"])
 def test_a_code_that_is_typed_at_a_plug_that_is_not_free_for_it_takes_nothing_from_anybody(why):
     street = Neighbourhood(piles=2)
     if why in ("another type", "too little power"):
@@ -231,34 +231,72 @@ def test_a_code_that_is_typed_at_a_plug_that_is_not_free_for_it_takes_nothing_fr
         street.inventory = replace(street.inventory, devices=changed)
     first = bucket_at(street.now_ms) + 1
     turn = given(street, "h1", Place(ONE, first, (7_000,) * 4))
-    there = given(street, "h2", Place(TWO, first + 3, (3_500,) * 4)) if why == "promised to another" else None
-    if why == "its car is there":
-        there = given(street, "h2", Place(TWO, first, (3_500,) * 4))
-        street.later(5)
-        street.comes(there)
+    others = []
+    if why in ("no room there", "broken", "its car is there"):
+        others += [(given(street, "h2", Place(TWO, first + 3 * (why != "its car is there"), (3_500,) * 4)), TWO)]
+    if why == "no room there":
+        others += [(given(street, "h3", Place(ONE, first + 5, (3_500,) * 4)), ONE)]
     street.later(5)
-    street.tokens[TWO] = street.turn(turn).code
-    if why != "its car is there":
+    if why == "its car is there":
+        street.comes(others[0][0])
+        street.later(1)
+    else:
         street.says(TWO, "preparing", kwh=0.0)
-    street.later(3)
-    assert (street.turn(turn).state, street.turn(turn).place.connector) == ("reserved", ONE)
-    if there is not None:
-        assert street.turn(there).place.connector == TWO
+    street.tokens[TWO] = street.turn(turn).code
+    if why == "broken":
+        street.says(ONE, "faulted")
+    street.later(2)
+    assert (street.turn(turn).state, street.turn(turn).place) != ("active", Place(TWO, first, (7_000,) * 4))
+    assert [(other, street.turn(other).place.connector) for other, _ in others] == others
     assert not street.ledger.imbalance()
 
 
-def test_a_code_that_is_typed_at_a_plug_that_is_offered_to_another_takes_nothing_from_that_one():
+def test_nobody_is_given_a_plug_with_too_little_power_because_another_typed_its_code_at_the_wrong_one():
     street = Neighbourhood(piles=2)
+    piles = street.inventory.devices
+    weak = {name: replace(one, connectors=(ConnectorSpec(1, max_kw=3.5),)) for name, one in list(piles.items())[:1]}
+    street.inventory = replace(street.inventory, devices={**piles, **weak})
     first = bucket_at(street.now_ms) + 1
-    turn = given(street, "h1", Place(ONE, first + 1, (7_000,) * 4))
-    street.later(16)
-    offered = street.asks("h2", kwh=1.75)
-    for step in (street.desk.plan, street.desk.offer):
-        step(offered, Place(TWO, first, (7_000,)), street.now_ms)
+    turn = given(street, "h1", Place(ONE, first, (3_500,) * 4))
+    there = given(street, "h2", Place(TWO, first + 3, (7_000,) * 4))
+    street.later(5)
     street.tokens[TWO] = street.turn(turn).code
     street.says(TWO, "preparing", kwh=0.0)
     street.later(2)
-    assert (street.turn(turn).state, street.turn(offered).state) == ("reserved", "offered")
+    assert [street.turn(one).place.connector for one in (turn, there)] == [ONE, TWO]
+
+
+@pytest.mark.parametrize("buckets_later", [0, 3])
+def test_who_was_promised_the_plug_where_another_typed_its_code_has_the_plug_of_that_one(buckets_later):
+    street = Neighbourhood(piles=2)
+    place = Place(ONE, bucket_at(street.now_ms) + 1, (7_000,) * 4)
+    turn = given(street, "h1", place)
+    there = Place(TWO, place.first + buckets_later, (3_500,) * 4)
+    other = given(street, "h2", there)
+    street.later(17)
+    street.tokens[TWO] = street.turn(turn).code
+    street.says(TWO, "preparing", kwh=0.0)
+    street.later(1)
+    assert (street.turn(turn).state, street.turn(turn).place) == ("active", replace(place, connector=TWO))
+    assert (street.turn(other).state, street.turn(other).place) == ("reserved", replace(there, connector=ONE))
+    assert ("moved" in said_to(street, other), "asked" in said_to(street, other)) == (True, False)
+    assert not street.ledger.imbalance()
+
+
+@pytest.mark.parametrize("comes_later", [0, 3])
+def test_two_who_plug_in_at_each_other_s_plug_have_both_their_turns(comes_later):
+    street = Neighbourhood(piles=2)
+    first = bucket_at(street.now_ms) + 1
+    turns = {plug: given(street, f"h{no}", Place(plug, first, (7_000,) * 4)) for no, plug in ((1, ONE), (2, TWO))}
+    street.later(17)
+    for plug, other in ((ONE, TWO), (TWO, ONE)):
+        street.tokens[plug] = street.turn(turns[other]).code
+        street.says(plug, "preparing", kwh=0.0)
+        street.later(comes_later)
+    street.later(2)
+    assert [(street.turn(turns[one]).state, street.turn(turns[one]).place.connector) for one in (ONE, TWO)] == [
+        ("active", TWO), ("active", ONE),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("buckets", [1, 2])
