@@ -129,6 +129,13 @@ class Arrivals:
         typed = self._typed(holder.site, plug)
         return typed is not None and typed.household != holder.household
 
+    def _is_next_s(self, holder: Turn, plug: PlugNow) -> bool:
+        """Whether that promise is of the same plug, so that its car stays; one that is elsewhere may still go there."""
+        typed = self._typed(holder.site, plug)
+        if typed is None or typed.place is None or holder.place is None:
+            return False
+        return self._is_another_s(holder, plug) and typed.place.connector == holder.place.connector
+
     def _charges(self, active: Turn, plug: PlugNow, now_ms: int) -> None:
         """Its car wants no more, or was given what was planned with, or goes on after a pause of its own."""
         if plug.charging is not None or active.id not in self._sessions:
@@ -173,7 +180,7 @@ class Arrivals:
                     self._desk.plug_in(holder, now_ms)
                     self._without_a_turn.pop(connector, None)
                     return
-                if not self._is_another_s(holder, plug) and (holder.asked_ms is None or holder.asked_ms < plugged_ms):
+                if not self._is_next_s(holder, plug) and (holder.asked_ms is None or holder.asked_ms < plugged_ms):
                     self._desk.whose(holder, now_ms, plugged_ms)
                     return
                 if is_asked(holder, now_ms) or (holder.place is not None and holder.place.start_ms <= now_ms):

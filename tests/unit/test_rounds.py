@@ -251,19 +251,28 @@ def test_a_code_that_is_typed_at_a_plug_that_is_not_free_for_it_takes_nothing_fr
     assert not street.ledger.imbalance()
 
 
-def test_nobody_is_given_a_plug_with_too_little_power_because_another_typed_its_code_at_the_wrong_one():
+@pytest.mark.parametrize("buckets_later", [0, 3])
+def test_who_cannot_have_the_plug_where_it_typed_its_code_costs_nobody_a_promise_if_it_goes_to_its_own(buckets_later):
+    """The other's need is more than the plug of the first one gives."""
     street = Neighbourhood(piles=2)
     piles = street.inventory.devices
     weak = {name: replace(one, connectors=(ConnectorSpec(1, max_kw=3.5),)) for name, one in list(piles.items())[:1]}
     street.inventory = replace(street.inventory, devices={**piles, **weak})
     first = bucket_at(street.now_ms) + 1
     turn = given(street, "h1", Place(ONE, first, (3_500,) * 4))
-    there = given(street, "h2", Place(TWO, first + 3, (7_000,) * 4))
-    street.later(5)
+    there = given(street, "h2", Place(TWO, first + buckets_later, (7_000,) * 4))
+    street.later(17)
     street.tokens[TWO] = street.turn(turn).code
     street.says(TWO, "preparing", kwh=0.0)
-    street.later(2)
-    assert [street.turn(one).place.connector for one in (turn, there)] == [ONE, TWO]
+    street.later(8)
+    places = [street.turn(one).place for one in (turn, there)]
+    assert [(place.connector, place.first) for place in places] == [(ONE, first), (TWO, first + buckets_later)]
+    street.tokens[ONE] = street.tokens.pop(TWO)
+    street.says(TWO, "available")
+    street.says(ONE, "preparing", kwh=0.0)
+    street.later(1)
+    assert (street.turn(turn).state, street.turn(turn).place.connector) == ("active", ONE)
+    assert (street.turn(there).state, street.turn(there).place.connector) == ("reserved", TWO)
 
 
 @pytest.mark.parametrize("buckets_later", [0, 3])
