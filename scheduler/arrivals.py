@@ -6,14 +6,18 @@ neither does, the household that the plug is held for is asked, and until then n
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import suppress
 
 from ingest.skew import AHEAD_MS
 from scheduler.alone import Around, not_alone
+from scheduler.beside import follow
 from scheduler.desk import Desk
+from scheduler.elsewhere import WORKS
 from scheduler.ground import Charging, Ground, PlugNow
 from scheduler.meanwhile import EARLY_MS, is_asked, is_known
 from scheduler.site_facts import SiteFacts
+from scheduler.stops import Stops
 from scheduler.turns import STALE_MS, NotNow, Turn
 
 PAUSES_MS = 5 * 60_000
@@ -29,6 +33,7 @@ class Arrivals:
 
     def __init__(self, desk: Desk, ground: Ground, around: Around = not_alone) -> None:
         self._desk, self._ground, self._around = desk, ground, around
+        self._stops = Stops(desk, ground, around)
         self._given: dict[str, Charging] = {}
         """By connector, of the session there; what it was given is no longer said once the car has left."""
         self._sessions: dict[str, str | None] = {}
@@ -39,6 +44,8 @@ class Arrivals:
         """Since when a car is seen plugged, whatever the device's clock says of it."""
         self._without_a_turn: dict[str, Charging | None] = {}
         """Connectors with a car for which there was no bucket or no power to claim."""
+        self._by_code: dict[tuple[str, str], Turn] = {}
+        """By site and code, who has a promise or an offer there."""
 
     def refused(self) -> set[str]:
         """Plugs with a car that is not to be served: there was no place for it when it came."""
@@ -51,7 +58,9 @@ class Arrivals:
         self._sessions = {turn: session for turn, session in self._sessions.items() if turn in here}
         self._turning_ms = {turn: since_ms for turn, since_ms in self._turning_ms.items() if turn in here}
         self._hear(there, now_ms)
-        held = self._held(now_ms)
+        promised = self._desk.ledger.turns(states=["offered", "reserved"])
+        held = _first_at_each(turn for turn in promised if _is_awaited(turn, now_ms))
+        self._by_code = {(turn.site, turn.code): turn for turn in promised if turn.code is not None}
         given = self._desk.ledger.versions()
         for site in self._ground.sites().values():
             connectors = [one.id for one in site.connectors] if site.id in given else []
@@ -62,9 +71,10 @@ class Arrivals:
             for connector in connectors:
                 with self._around(site.id):
                     self._at(site, connector, there.get(connector), held.get(connector), now_ms)
+        self._stops.look(there.values(), self._given, now_ms)
 
     def _ends(self, active: Turn, connector: str, holder: Turn | None, now_ms: int) -> bool:
-        """Whether the turn there is over: its car left, or it came before its own place began and was a walk-in."""
+        """Whether the turn there is over: its car left, or was a walk-in and is said to be the one that is awaited."""
         plug = self._ground.plug(connector)
         if plug.plugged is None:
             if plug.trouble == "unknown" or active.finished_ms is None:
@@ -75,7 +85,7 @@ class Arrivals:
             self._left(active, connector, plug, now_ms)
             self._plugged_ms.pop(connector, None)
             return True
-        if active.kind == "walk_in" and _typed_code(holder, plug):
+        if active.kind == "walk_in" and self._is_known(connector, holder, plug, now_ms):
             with suppress(NotNow):
                 self._desk.unplug(active, now_ms)
             return True
@@ -93,10 +103,38 @@ class Arrivals:
             self._given.pop(connector, None)
             self._plugged_ms.pop(connector, None)
             self._without_a_turn.pop(connector, None)
+        elif self._follows(site, connector, active, plug, now_ms):
+            self._without_a_turn.pop(connector, None)
         elif active is None and (
             self._is_known(connector, holder, plug, now_ms) or self._is_new(connector, plug.charging)
         ):
             self._came(site, connector, plug, holder, now_ms)
+
+    def _follows(self, site: SiteFacts, connector: str, active: Turn | None, plug: PlugNow, now_ms: int) -> bool:
+        """Whether the code of who is awaited at another plug was typed at this one, and its turn goes on here."""
+        typed = self._typed(site.id, plug)
+        if typed is None or typed.place is None or typed.place.connector == connector or not _is_awaited(typed, now_ms):
+            return False
+        if active is not None and active.kind != "walk_in":
+            return False
+        works = self._ground.seen(typed.place.connector) in WORKS
+        return follow(self._desk, site, typed, connector, active, now_ms, works=works)
+
+    def _typed(self, site: str, plug: PlugNow) -> Turn | None:
+        """Whose code was typed there."""
+        return self._by_code.get((site, plug.token)) if plug.token is not None else None
+
+    def _is_another_s(self, holder: Turn, plug: PlugNow) -> bool:
+        """Whether the code of another household's promise was typed there, which is surer than any check-in."""
+        typed = self._typed(holder.site, plug)
+        return typed is not None and typed.household != holder.household
+
+    def _is_next_s(self, holder: Turn, plug: PlugNow) -> bool:
+        """Whether that promise is of the same plug, so that its car stays; one that is elsewhere may still go there."""
+        typed = self._typed(holder.site, plug)
+        if typed is None or typed.place is None or holder.place is None:
+            return False
+        return self._is_another_s(holder, plug) and typed.place.connector == holder.place.connector
 
     def _charges(self, active: Turn, plug: PlugNow, now_ms: int) -> None:
         """Its car wants no more, or was given what was planned with, or goes on after a pause of its own."""
@@ -138,11 +176,11 @@ class Arrivals:
         if holder is not None:
             plugged_ms = self._came_ms(connector, charging, now_ms)
             with suppress(NotNow):  # cancelled a moment ago: whoever came is no longer that one
-                if _typed_code(holder, plug) or is_known(holder, plugged_ms):
+                if self._is_known(connector, holder, plug, now_ms):
                     self._desk.plug_in(holder, now_ms)
                     self._without_a_turn.pop(connector, None)
                     return
-                if holder.asked_ms is None or holder.asked_ms < plugged_ms:
+                if not self._is_next_s(holder, plug) and (holder.asked_ms is None or holder.asked_ms < plugged_ms):
                     self._desk.whose(holder, now_ms, plugged_ms)
                     return
                 if is_asked(holder, now_ms) or (holder.place is not None and holder.place.start_ms <= now_ms):
@@ -170,8 +208,8 @@ class Arrivals:
         return charging is not None and charging.session != refused.session
 
     def _is_known(self, connector: str, holder: Turn | None, plug: PlugNow, now_ms: int) -> bool:
-        """Whether code or check-in says that the car is its own, also one that was refused a place before."""
-        if holder is None:
+        """Whether code or check-in says that the car is its own, also one that was refused before or is a walk-in."""
+        if holder is None or self._is_another_s(holder, plug):
             return False
         return _typed_code(holder, plug) or is_known(holder, self._came_ms(connector, plug.charging, now_ms))
 
@@ -179,16 +217,19 @@ class Arrivals:
         seen_ms = self._plugged_ms.setdefault(connector, now_ms)
         return seen_ms if charging is None else min(seen_ms, charging.started_ms)
 
-    def _held(self, now_ms: int) -> dict[str, Turn]:
-        """By connector the promise or offer whose place runs, or begins next and soon."""
-        found: dict[str, Turn] = {}
-        for turn in self._desk.ledger.turns(states=["offered", "reserved"]):
-            if turn.place is None or not turn.place.start_ms - EARLY_MS <= now_ms < turn.place.end_ms:
-                continue
-            other = found.get(turn.place.connector)
-            if other is None or other.place is None or turn.place.first < other.place.first:
-                found[turn.place.connector] = turn
-        return found
+
+def _is_awaited(turn: Turn, now_ms: int) -> bool:
+    """Whether its place runs, or begins soon."""
+    return turn.place is not None and turn.place.start_ms - EARLY_MS <= now_ms < turn.place.end_ms
+
+
+def _first_at_each(awaited: Iterable[Turn]) -> dict[str, Turn]:
+    """By connector the one whose place runs, or begins next."""
+    found: dict[str, Turn] = {}
+    for turn in sorted(awaited, key=lambda turn: turn.place.first if turn.place is not None else 0):
+        if turn.place is not None:
+            found.setdefault(turn.place.connector, turn)
+    return found
 
 
 def _typed_code(holder: Turn | None, plug: PlugNow) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 from msgspec import Struct, json
@@ -126,7 +127,7 @@ class Said(Struct, frozen=True):
             values["answer_by_ms"] = turn.due_ms
         if turn is not None and self.what == "charged" and turn.leave_by_ms is not None:
             values["until_ms"] = turn.leave_by_ms
-        return Sentence(f"notice_{self.what}", values)
+        return Sentence(_code(self.what, values), values)
 
 
 said_in = json.Decoder(Said).decode
@@ -136,7 +137,8 @@ said_in = json.Decoder(Said).decode
 def told(turn: Turn, what: str, **more: str | int) -> Sentence:
     """The notice `what` about a turn as it is after its step.
 
-    `more` is what the turn does not know: `place`, as people call the plug; `why` it was moved or delayed; `until_ms`.
+    `more` is what the turn does not know: `place`, as people call the plug; `why` it was moved or delayed; `until_ms`;
+    `had_kwh`, what its car was given until its pile stopped.
     """
     said: dict[str, str | int] = {"call": turn.call, "left": max(0, SNOOZES - 1 - turn.snoozes)}
     if turn.cause is not None:
@@ -150,7 +152,13 @@ def told(turn: Turn, what: str, **more: str | int) -> Sentence:
         ends_ms = turn.asked_ms + ASKING_MS
     if ends_ms is not None:
         said |= {"answer_by_ms": ends_ms, "until_ms": ends_ms}
-    return Sentence(f"notice_{what}", said | more)
+    said |= more
+    return Sentence(_code(what, said), said)
+
+
+def _code(what: str, said: Mapping[str, str | int]) -> str:
+    """A pile that stopped may have said what it gave, or not."""
+    return f"notice_{what}_had" if "had_kwh" in said else f"notice_{what}"
 
 
 def _plain(value: str | float) -> str | int:

@@ -25,7 +25,7 @@ from scheduler.turns import Turn, is_live
 WITHIN_S = 10.0
 TAKEN, LATER = 2, 4
 """First digits of answers: it was done; it was not, and may be tried again."""
-PASSING = frozenset({"offer", "reserved", "soon", "asked", "charged"})
+PASSING = frozenset({"offer", "reserved", "soon", "asked", "charged", "stopped", "unheard"})
 """Of no use to anybody once the turn is over."""
 
 

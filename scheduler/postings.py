@@ -137,14 +137,17 @@ def given_back(turn: Turn, now_ms: int) -> Change:
     return Change(before=turn, after=after, by="time", outgoing=(says,))
 
 
-def notice(after: Turn, what: str, was: Place | None = None, why: str | None = None) -> Outgoing:
+def notice(
+    after: Turn, what: str, was: Place | None = None, why: str | None = None, had_kwh: str | None = None
+) -> Outgoing:
     """A notice to a turn's household about the step that made it so; `after.rev` is that of before the step.
 
-    `was` is the place that it takes from them, `why` the cause.
+    `was` is the place that it takes from them, `why` the cause, `had_kwh` what its car was given.
     """
     to = after.household or ""
-    more: dict[str, str] = {"place": after.place.connector} if after.place is not None else {}
-    values = told(after, what, **more, **({"why": why} if why is not None else {})).said
+    place = after.place.connector if after.place is not None else None
+    more = {"place": place, "why": why, "had_kwh": had_kwh}
+    values = told(after, what, **{name: value for name, value in more.items() if value is not None}).said
     said = {"what": what, "turn": after.id, "was_ms": was and was.start_ms, "why": why, "said": values}
     body = json.encode({name: value for name, value in said.items() if value is not None}).decode()
     return Outgoing(id=f"{after.id}:{after.rev + 1}:{what}", kind="notice", to=to, turn=after.id, body=body)

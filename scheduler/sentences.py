@@ -119,6 +119,31 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "A car was plugged in at {place}. If it is yours, please say so by {until}, or you may lose the place.",
     ),
     "notice_charged": ("已充好，请在 {until} 前把车开走。", "It is charged. Please move your car by {until}."),
+    "notice_stopped": (
+        "{place} 出了故障，您的车充不上电了。请把车开走并结束这个轮次，然后可以重新申请。",
+        "{place} is out of order and gives no more. Please move your car and end this turn; you may ask again.",
+    ),
+    "notice_stopped_had": (
+        "{place} 出了故障，您的车充到 {had_kwh} 度后停了。请把车开走并结束这个轮次，然后可以重新申请。",
+        (
+            "{place} is out of order, and your car gets no more there than the {had_kwh} kWh that it has. "
+            "Please move it and end this turn; you may ask again."
+        ),
+    ),
+    "notice_unheard": (
+        "{place} 失联了，可能已停止充电。请去看看；如果停了，请把车开走并结束这个轮次，然后可以重新申请。",
+        (
+            "{place} is not heard of and may have stopped. Please have a look: if it has, "
+            "move your car and end this turn; you may ask again."
+        ),
+    ),
+    "notice_unheard_had": (
+        "{place} 失联，之前充了 {had_kwh} 度，可能已停止。请去看看；如果停了，请把车开走并结束这个轮次，就能重新申请。",
+        (
+            "{place} is not heard of since your car had {had_kwh} kWh, and may have stopped. Please have a look: "
+            "if it has, move your car and end this turn; you may ask again."
+        ),
+    ),
     "notice_moved": (
         "您的轮次换到 {place}，{start} 开始，因为{why}。",
         "Your turn is now at {place}, from {start}, because {why}.",

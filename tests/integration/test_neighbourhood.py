@@ -150,6 +150,14 @@ class Lives(RuleBasedStateMachine):
     def come(self, data, types, is_metered):
         self.drives_up(data.draw(st.sampled_from(self.awaited())), types=types, is_metered=is_metered)
 
+    @precondition(lambda self: self.awaited())
+    @rule(data=st.data(), plug=st.sampled_from(PLUGS), is_metered=st.booleans())
+    def come_to_any_plug_with_a_code(self, data, plug, is_metered):
+        turn = data.draw(st.sampled_from(self.awaited()))
+        if self.is_empty(plug):
+            self.street.comes_to(plug, Car(turn.id, turn.code, self.street.now_ms, is_metered=is_metered))
+            self.street.look()
+
     @rule(plug=st.sampled_from(PLUGS), typed=st.sampled_from([None, "another"]), is_metered=st.booleans())
     def a_stranger_comes(self, plug, typed, is_metered):
         if self.is_empty(plug):

@@ -163,6 +163,35 @@ NOTICES = [
         "A car was plugged in at plug 1. If it is yours, please say so by 22 Nov 17:10, or you may lose the place.",
     ),
     (
+        told(turns.plugged_in(reserved(), NINE_MS), "stopped", place="plug 1"),
+        "plug 1 出了故障，您的车充不上电了。请把车开走并结束这个轮次，然后可以重新申请。",
+        "plug 1 is out of order and gives no more. Please move your car and end this turn; you may ask again.",
+    ),
+    (
+        told(turns.plugged_in(reserved(), NINE_MS), "stopped", place="plug 1", had_kwh="4.5"),
+        "plug 1 出了故障，您的车充到 4.5 度后停了。请把车开走并结束这个轮次，然后可以重新申请。",
+        (
+            "plug 1 is out of order, and your car gets no more there than the 4.5 kWh that it has. "
+            "Please move it and end this turn; you may ask again."
+        ),
+    ),
+    (
+        told(turns.plugged_in(reserved(), NINE_MS), "unheard", place="plug 1"),
+        "plug 1 失联了，可能已停止充电。请去看看；如果停了，请把车开走并结束这个轮次，然后可以重新申请。",
+        (
+            "plug 1 is not heard of and may have stopped. Please have a look: if it has, "
+            "move your car and end this turn; you may ask again."
+        ),
+    ),
+    (
+        Said("unheard", said={"place": "plug 1", "had_kwh": "4.5"}).sentence(None),
+        "plug 1 失联，之前充了 4.5 度，可能已停止。请去看看；如果停了，请把车开走并结束这个轮次，就能重新申请。",
+        (
+            "plug 1 is not heard of since your car had 4.5 kWh, and may have stopped. Please have a look: "
+            "if it has, move your car and end this turn; you may ask again."
+        ),
+    ),
+    (
         told(reserved(), "moved", place="plug 2", why="BROKEN_CHARGER"),
         "您的轮次换到 plug 2，11月22日 17:00 开始，因为充电桩出了故障。",
         "Your turn is now at plug 2, from 22 Nov 17:00, because the pile is broken.",
