@@ -27,11 +27,11 @@ lint: setup  ## style, types, floors and the order of packages
 	$(BIN)/python tools/floors --check
 	$(BIN)/lint-imports --no-logo
 
-test: setup  ## install what the tests need, then run all checks and all tests with coverage
+test: setup  ## install what the tests need, then run all checks, and all tests in two parts side by side with coverage
 	@tools/system-packages test
 	@tools/influxd install || echo "Going on without it: the tests that need it are skipped"
 	@$(MAKE) --no-print-directory lint
-	$(BIN)/pytest --cov --cov-report=term --durations=10
+	$(BIN)/python tools/tests
 
 bench: setup  ## messages a second, cost of a message, delay on the page; ends with one line of JSON
 	@$(BIN)/python -m benchmarks
