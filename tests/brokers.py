@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -32,6 +33,7 @@ WITNESS = "witness"
 """A user that only tests have: it hears all topics, so that a test can say that nothing came."""
 
 REDELIVER_S = 1.0
+BELOW_CLIENTS = range(20_000, 32_768)
 
 
 def until(condition: Callable[[], T], within_s: float = 20.0) -> T:
@@ -44,9 +46,11 @@ def until(condition: Callable[[], T], within_s: float = 20.0) -> T:
 
 
 def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
+    """One below those that the system gives to clients, who would else take it before its server comes (back) to it."""
+    while True:
+        port = BELOW_CLIENTS.start + secrets.randbelow(len(BELOW_CLIENTS))
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 def password_of(username: str) -> str:
