@@ -8,6 +8,7 @@ from typing import cast, get_args
 
 from ingest.assets import ConnectorType, Inventory
 from ingest.workdays import is_workday
+from scheduler.buckets import Place, bucket_at
 from scheduler.calls import call_name
 from scheduler.desk import Desk, Wish
 from scheduler.elsewhere import Seen
@@ -22,6 +23,7 @@ from tests.stores import NINE_MS
 
 SITE = "jn-01"
 PLUGS = tuple(f"{SITE}/pile-{no:02d}/1" for no in (1, 2, 3))
+ONE, TWO, THREE = PLUGS
 HOUR_MS = 3_600_000
 
 
@@ -103,3 +105,32 @@ class World:
             self.watch.tick(self.now_ms)
             self.now_ms = min(until_ms, self.now_ms + 60_000)
         self.watch.tick(self.now_ms)
+
+
+def said_to(world, turn):
+    return [item.id.rpartition(":")[2] for item in world.ledger.outgoing(["pending"]) if item.turn == turn.id]
+
+
+def place(world, plug=ONE, in_buckets=0, buckets=4, watts=7_000):
+    return Place(plug, bucket_at(world.now_ms) + in_buckets, (watts,) * buckets)
+
+
+def charging(world, where, household="h1", **said):
+    turn = promised(world, where, household, **said)
+    world.at[where.connector] = turn.id
+    return world.desk.plug_in(turn.id, world.now_ms)
+
+
+def now(world, turn):
+    return world.desk.turn(turn.id)
+
+
+def promised(world, where, household="h1", **said):
+    return world.desk.accept(offered(world, where, household, **said).id, world.now_ms)
+
+
+def offered(world, where, household="h1", **said):
+    asked = world.desk.ask(world.wish(household, **said), world.now_ms)
+    assert asked.state == "requested", asked.refused_by
+    world.desk.plan(asked.id, where, world.now_ms)
+    return world.desk.offer(asked.id, where, world.now_ms)

@@ -15,6 +15,7 @@ from scheduler.ledger import Ledger
 from scheduler.ledger_memory import MemoryLedger
 from tests.between import Between, between
 from tests.boards import Street
+from tests.desks import World
 from tests.influx import Server
 from tests.ledgers import opened
 from tests.stores import Spool
@@ -60,6 +61,13 @@ def ledger(ledger_url: str | None) -> Iterator[Ledger]:
     kept: Ledger = opened(ledger_url) if ledger_url else MemoryLedger(lambda: time.monotonic_ns() // 1_000_000)
     yield kept
     kept.close()
+
+
+@pytest.fixture
+def world(ledger: Ledger) -> Iterator[World]:
+    made = World(ledger)
+    yield made
+    assert not ledger.imbalance()
 
 
 @pytest.fixture
