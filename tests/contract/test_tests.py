@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -83,6 +84,18 @@ def test_what_either_part_covers_counts_and_each_says_how_many_tests_it_had(chec
     assert code == 0, said
     assert "processes: 1 tests in" in said
     assert "the-rest: 2 tests in" in said
+
+
+def test_stories_that_fill_a_core_are_told_beside_those_with_deadlines(checkout):
+    named = re.search(r"FILL_A_CORE = .+ in \((.+?)\)", (ROOT / "tools" / "tests").read_text())
+    stories = [f"integration/test_{name}" for name in re.findall(r"\w+", named[1])]
+    for story in stories:
+        assert (ROOT / "tests" / f"{story}.py").exists()
+        written(checkout, story, PASSES)
+    code, said = ended(checkout)
+    assert code == 0, said
+    assert "processes: 1 tests in" in said
+    assert f"the-rest: {1 + len(stories)} tests in" in said
 
 
 def test_what_neither_part_covers_fails_the_run(checkout):

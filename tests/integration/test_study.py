@@ -20,6 +20,8 @@ from scheduler.study_world import DAY_MS, MINUTE_MS
 from tests.brokers import until
 from tests.processes import COMMAND, environment
 
+pytestmark = pytest.mark.timeout(600)  # a week is lived in a minute on a core that is free, in three on one that is not
+
 KIND = _Kind(8, "as_told", False, 0.35)
 HEADLINE = ("demand_met_gain_points", "gap_closed", "jain", "wait_p90_ratio", "calibration")
 
