@@ -21,7 +21,7 @@ from tests.brokers import until
 
 COMMAND = [sys.executable, "-m", "lunchong"]
 ROOT = Path(__file__).resolve().parents[1]
-UP_WITHIN_S = 30.0
+UP_WITHIN_S = 60.0
 FREE_PORTS = {"LUNCHONG_MQTT_LISTEN": "127.0.0.1:0", "LUNCHONG_HTTP_PORT": "0"}
 
 

@@ -53,6 +53,7 @@ def rows(request: pytest.FixtureRequest) -> Iterator[dict[tuple[int, On], Future
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)  # it may be another row that takes the cores meanwhile
 @pytest.mark.parametrize(("number", "on"), ACTS)
 def test_nothing_acknowledged_is_lost_or_doubled(rows, number, on):
     if on == "production":
