@@ -27,6 +27,9 @@ from tests.ledgers import NO_QUIET
 from tests.stores import NINE_MS
 
 SITE = "jn-01"
+ONE, TWO = f"{SITE}/pile-01/1", f"{SITE}/pile-02/1"
+HOUR_MS = 3_600_000
+QUARTER_MS = 900_000
 INTERVAL_S = 60
 
 
@@ -145,3 +148,24 @@ class Neighbourhood:
 def _again(state: DeviceState, at: str) -> DeviceState:
     assert state.connectors is not UNSET
     return replace(state, observed_at=at, connectors=[replace(one, observed_at=at) for one in state.connectors])
+
+
+def said_to(street, turn):
+    return [item.id.rpartition(":")[2] for item in street.ledger.outgoing(["pending", "sent"]) if item.turn == turn]
+
+
+def given(street, household, place, **more):
+    """The id of a household's turn that was promised that place, whatever a plan would give it."""
+    turn = street.asks(household, kwh=place.energy_kwh, **more)
+    for step in (street.desk.plan, street.desk.offer):
+        step(turn, place, street.now_ms)
+    street.desk.accept(turn, street.now_ms)
+    return turn
+
+
+def promised(street, *said, **more):
+    """The id of a turn from the next quarter of an hour on that was asked for, offered and accepted."""
+    turn = street.asks(*said, **{"earliest_ms": street.now_ms + QUARTER_MS, **more})
+    street.later(1)
+    street.desk.accept(turn, street.now_ms)
+    return turn
