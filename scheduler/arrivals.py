@@ -157,12 +157,13 @@ class Arrivals:
     def _is_another(self, turn: Turn, charging: Charging | None) -> bool:
         """Whether the session there is not the one of the turn's car: that one left, and this is the next.
 
-        Who sees the turn for the first time can only compare when they began, and devices' clocks differ.
+        Who knew of none can only compare when they began, and devices' clocks differ.
         """
         if charging is None or turn.plugged_ms is None:
             return False
-        if turn.id in self._sessions:
-            return self._sessions[turn.id] not in (None, charging.session)
+        known = self._sessions.get(turn.id)
+        if known is not None:
+            return charging.session != known
         return charging.started_ms > turn.plugged_ms + AHEAD_MS
 
     def _hear(self, there: dict[str, Turn], now_ms: int) -> None:

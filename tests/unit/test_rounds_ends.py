@@ -31,6 +31,28 @@ def test_a_car_that_has_what_was_planned_or_wants_no_more_is_charged(charged):
     assert told.leave_by_ms == street.now_ms + 30 * 60_000
 
 
+def test_a_session_that_began_long_after_a_car_came_is_another_car_s_though_none_was_known_before():
+    street = Neighbourhood(piles=1)
+    street.says(ONE, "preparing")
+    street.later(1)
+    [walk_in] = street.ledger.turns(states=["active"])
+    street.later(30)
+    street.says(ONE, "charging", kwh=0.0)
+    street.later(1)
+    assert street.turn(walk_in.id).state == "done"
+
+
+def test_a_session_that_is_only_said_late_is_the_car_s_own():
+    street = Neighbourhood(piles=1)
+    street.says(ONE, "preparing")
+    street.later(1)
+    [walk_in] = street.ledger.turns(states=["active"])
+    street.later(30)
+    street.says(ONE, "charging", kwh=0.0, since_ms=walk_in.plugged_ms)
+    street.later(1)
+    assert street.turn(walk_in.id).state == "active"
+
+
 def test_a_car_that_pauses_of_its_own_was_not_charged_and_does_not_overstay():
     street = Neighbourhood(piles=1)
     turn = promised(street, kwh=14.0)
