@@ -11,6 +11,11 @@ from scheduler.plan_room import Room, site_of
 
 
 def greedy(problem: Problem) -> Plan:
+    """`greedy_places`, with the reason of each request that has none."""
+    return explained(problem, greedy_places(problem))
+
+
+def greedy_places(problem: Problem) -> dict[str, Place]:
     """By weight, the heaviest first; of equal ones who comes first in the problem.
 
     A published place is kept, unless its own request, or one before it in the order, gains more than its margin.
@@ -22,7 +27,7 @@ def greedy(problem: Problem) -> Plan:
     for request in order:
         if (place := told.place(request)) is not None:
             places[request.id] = place
-    return explained(problem, places)
+    return places
 
 
 def explained(problem: Problem, places: dict[str, Place]) -> Plan:

@@ -6,22 +6,21 @@ plans are made in seconds.
 
 from __future__ import annotations
 
-from scheduler.plan import Plan, Problem, value
-from scheduler.plan_greedy import explained, greedy
+from scheduler.plan import Plan, Problem
+from scheduler.plan_greedy import explained, greedy_places
 from scheduler.plan_ruin import Ruin
 
 
 def improved_by(problem: Problem, exchanges: int, seed: int) -> Plan:
     """The best plan after so many exchanges; never one worth less than the greedy one."""
-    plan = greedy(problem)
-    if not plan.reasons and all(one.published is not None for one in problem.requests):
-        return plan  # all are served where they were told
-    ruin = Ruin(problem, plan.places, seed)
+    found = greedy_places(problem)
+    if len(found) == len(problem.requests) and all(one.published is not None for one in problem.requests):
+        return Plan(found)  # all are served where they were told
+    ruin = Ruin(problem, found, seed)
+    at_first = ruin.best
     for places in ruin.orders():
         if sum(ruin.site.worth(ruin.site.requests[name], place) for name, place in places.items()) > ruin.best:
             ruin.start_from(places)
     for step in range(exchanges):
         ruin.step(step / exchanges)
-    if ruin.best <= value(problem, plan):
-        return plan
-    return explained(problem, dict(ruin.places))
+    return explained(problem, dict(ruin.places) if ruin.best > at_first else found)
