@@ -115,11 +115,11 @@ class Desk:
         except TooMany as busy:
             return self._reject(turn, f"one_turn_a_{busy.what}", now_ms, key, by)
 
-    def plan(self, which: Which, place: Place, now_ms: int) -> Turn:
+    def plan(self, which: Which, place: Place | None, now_ms: int) -> Turn:
         """Give a turn its tentative place. Raises NotNow."""
         return self._step(which, now_ms, lambda turn: turns.planned(turn, place), by="planner")
 
-    def plan_all(self, places: Sequence[tuple[Turn, Place]], now_ms: int) -> None:
+    def plan_all(self, places: Sequence[tuple[Turn, Place | None]], now_ms: int) -> None:
         """The same of several at once. Those that another changed in between stay as they are."""
         changes = [self.change(turn, turns.planned(turn, place), by="planner") for turn, place in places]
         try:

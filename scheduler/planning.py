@@ -85,12 +85,10 @@ class Planning:
         plan = with_parts(problem, self._solve(problem), round(LEAST_KWH * 1_000))
         self._ledger.decide(self._decided(queue, plan, rules, version, now_ms))
         self._say(plan, now_ms)
-        later = []
+        later: list[tuple[Turn, Place | None]] = []
         for turn in order:
             place = plan.places.get(turn.id)
-            if place is None:
-                continue
-            if is_time_to_offer(place.start_ms, rules.quiet, now_ms):
+            if place is not None and is_time_to_offer(place.start_ms, rules.quiet, now_ms):
                 self._offer(turn, place, problem, rules.quiet, now_ms)
             elif place != turn.place:
                 later.append((turn, place))

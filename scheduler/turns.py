@@ -153,8 +153,8 @@ def age_ms(turn: Turn, now_ms: int) -> int:
     return turn.waited_ms + (max(0, now_ms - turn.waiting_ms) if turn.waiting_ms is not None else 0)
 
 
-def planned(turn: Turn, place: Place) -> Turn:
-    """It has a tentative place, which holds nothing."""
+def planned(turn: Turn, place: Place | None) -> Turn:
+    """It has a tentative place, which holds nothing, or no longer has one."""
     return _step(turn, "plan", place=place, due_ms=latest_start_ms(turn))
 
 

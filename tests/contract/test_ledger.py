@@ -37,6 +37,9 @@ def test_a_turn_is_kept_as_it_was_given(ledger):
     queued = step(ledger, kept, turns.planned(kept, Place(PLUG, NINE + 2, (0, 7_000, 3_500))))
     assert ledger.turn(asked.id) == queued
     assert (queued.rev, queued.place.watts) == (2, (0, 7_000, 3_500))
+    without = step(ledger, queued, turns.planned(queued, None))
+    assert ledger.turn(asked.id) == without
+    assert (without.state, without.place) == ("queued", None)
 
 
 def test_turns_are_found_by_place_household_and_state_in_the_order_of_asking(ledger):

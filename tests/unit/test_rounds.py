@@ -42,6 +42,19 @@ def test_a_plug_that_is_free_is_offered_from_now_on():
     assert (offered.place.watts[0], offered.place.energy_kwh) == (0, 7.0), "what is left of a bucket promises nothing"
 
 
+def test_who_no_longer_has_a_place_in_the_plan_is_shown_none():
+    street = Neighbourhood(piles=1)
+    turn = street.asks(kwh=14.0, hours=6, earliest_ms=street.now_ms + 2 * HOUR_MS)
+    street.later(1)
+    assert street.turn(turn).place is not None
+    street.says(ONE, "faulted")
+    street.later(6)
+    assert (street.turn(turn).state, street.turn(turn).place) == ("queued", None)
+    street.says(ONE, "available")
+    street.later(6)
+    assert street.turn(turn).place is not None
+
+
 def test_a_part_of_the_need_is_offered_where_the_whole_does_not_fit_and_does_not_lower_the_next_one():
     street = Neighbourhood(piles=1)
     turn = street.asks(kwh=13.0, hours=2, flexible=True)
