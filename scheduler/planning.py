@@ -180,7 +180,7 @@ class Planning:
             tariff_fen_kwh=tuple(one.fen_kwh for one in hours),
             plugs=tuple(Plug(id=one.id, kind=one.type, max_w=one.max_w, min_w=one.least_w) for one in plugs),
             requests=tuple(
-                _request(turn, plugs, rules, _weight(turn, weight_of(rank, len(order))), self._turnover)
+                _request(turn, plugs, rules, _weight(turn, weight_of(rank, len(order))), self._turnover, first + 1)
                 for rank, turn in enumerate(order)
             ),
             fixed=tuple(Fixed(place=Place(one.id, first, (0,))) for one in plugs if self._ground.seen(one.id) != "free")
@@ -286,13 +286,15 @@ def _minutes(standing: dict[str, Standing], turn: Turn) -> float:
     return mine.minutes if mine is not None else 0.0
 
 
-def _request(turn: Turn, plugs: Sequence[Connector], rules: RuleSet, weight: int, turnover: int) -> Request:
+def _request(turn: Turn, plugs: Sequence[Connector], rules: RuleSet, weight: int, turnover: int, first: int) -> Request:
+    """What is planned for a turn; nothing begins before `first`."""
+    earliest, depart_by = -(-wants_from_ms(turn) // BUCKET_MS), bucket_at(turn.depart_by_ms)
     return Request(
         id=turn.id,
         kinds=kinds(turn.max_w, plugs),
-        earliest=-(-wants_from_ms(turn) // BUCKET_MS),
-        depart_by=bucket_at(turn.depart_by_ms),
-        need_wh=max(1, round(turn.energy_kwh * 1_000)),
+        earliest=earliest,
+        depart_by=depart_by,
+        need_wh=max(1, round(_fitting_kwh(turn, depart_by - max(earliest, first), plugs) * 1_000)),
         max_w=turn.max_w,
         weight=weight,
         flexible=turn.flexible,
@@ -302,6 +304,17 @@ def _request(turn: Turn, plugs: Sequence[Connector], rules: RuleSet, weight: int
         margin=-(-rules.move_margin_min * 60_000 // BUCKET_MS),
         moves_at_night=not rules.stay_until_morning,
     )
+
+
+def _fitting_kwh(turn: Turn, buckets: int, plugs: Sequence[Connector]) -> float:
+    """Its need; of a flexible wish what its time still allows, so that it is planned in its turn, and not after all
+    whose whole fits. Where that is less than anybody is given, the whole: there is no place for it.
+    """
+    most_w = min(turn.max_w, max((one.max_w for one in plugs), default=0))
+    most_kwh = buckets * most_w * BUCKET_MS / 3_600_000 / 1_000
+    if turn.flexible and LEAST_KWH <= most_kwh < turn.energy_kwh:
+        return most_kwh
+    return turn.energy_kwh
 
 
 def _weight(turn: Turn, weight: int) -> int:

@@ -73,6 +73,15 @@ def test_a_part_of_the_need_is_offered_where_the_whole_does_not_fit_and_does_not
     assert street.turn(street.asks(kwh=9.0)).energy_kwh == 9.0
 
 
+def test_whose_time_is_short_for_its_need_is_planned_in_its_turn_with_what_fits():
+    street = Neighbourhood(piles=1)
+    short = street.asks("h1", kwh=8.5, hours=1.25, flexible=True)
+    later = street.asks("h2", kwh=7.0, hours=1.25)
+    street.later(1)
+    assert (street.turn(short).state, street.turn(short).place.energy_kwh) == ("offered", 7.0)
+    assert street.turn(later).place is None
+
+
 def test_a_larger_need_weighs_more_though_not_in_proportion():
     street = Neighbourhood()
     small, large = (street.turn(street.asks(one, kwh=kwh)) for one, kwh in (("h1", 5.0), ("h2", 20.0)))
