@@ -10,7 +10,7 @@ from msgspec import Struct, json
 from scheduler.meanwhile import ASKING_MS
 from scheduler.rules import Refusal
 from scheduler.sentences import Sentence
-from scheduler.turns import SNOOZES, WAITING, Turn
+from scheduler.turns import SNOOZES, WAITING, Turn, is_part
 
 BoundBy = Literal["taken", "power", "quota", "opening", "no_connector", "time"]
 """What kept a turn from a better place, as the plan says it."""
@@ -99,6 +99,8 @@ def _why_then(turn: Turn, decision: Decision) -> list[Sentence]:
         said.append(Sentence("starts_at", {"start_ms": turn.place.start_ms, "end_ms": turn.place.end_ms}))
     elif turn.state in WAITS and decision.p50_ms is not None and decision.p90_ms is not None:
         said.append(Sentence("starts", {"p50_ms": decision.p50_ms, "p90_ms": decision.p90_ms}))
+    if is_part(turn):
+        said.append(Sentence("part", _part(turn)))
     if turn.place is not None and len(set(turn.place.watts[turn.place.watts[0] == 0 :])) > 1:  # from now on it has 0 W
         said.append(Sentence("power_shared", {"end_ms": turn.place.end_ms}))
     return said
@@ -152,13 +154,22 @@ def told(turn: Turn, what: str, **more: str | int) -> Sentence:
         ends_ms = turn.asked_ms + ASKING_MS
     if ends_ms is not None:
         said |= {"answer_by_ms": ends_ms, "until_ms": ends_ms}
+    if what == "offer" and is_part(turn):
+        said |= _part(turn)
     said |= more
     return Sentence(_code(what, said), said)
 
 
 def _code(what: str, said: Mapping[str, str | int]) -> str:
-    """A pile that stopped may have said what it gave, or not."""
-    return f"notice_{what}_had" if "had_kwh" in said else f"notice_{what}"
+    """A pile that stopped may have said what it gave, or not; an offer may be for a part."""
+    variant = "_had" if "had_kwh" in said else "_part" if "part_kwh" in said else ""
+    return f"notice_{what}{variant}"
+
+
+def _part(turn: Turn) -> dict[str, str | int]:
+    """What its place gives, and what it would need."""
+    given_kwh = turn.place.energy_kwh if turn.place is not None else 0.0
+    return {"part_kwh": f"{given_kwh:.1f}", "whole_kwh": f"{turn.energy_kwh:.1f}"}
 
 
 def _plain(value: str | float) -> str | int:

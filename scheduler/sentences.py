@@ -65,6 +65,10 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "本站的电力轮流分给插着枪的车，您的车会在 {end} 前充好。",
         "The power of this site goes from car to car; yours is charged by {end}.",
     ),
+    "part": (
+        "这次能充 {part_kwh} 度，不是全部 {whole_kwh} 度。",
+        "It is for {part_kwh} kWh, and not for all {whole_kwh}.",
+    ),
     # --- what would bring it forward ---------------------------------------------------------------------------------
     "leave_later": ("如果晚些离开，就更容易排上。", "It would be easier if you could leave later."),
     "less_energy": ("如果少充一些，就能早些排上。", "It would come sooner with less energy."),
@@ -96,6 +100,13 @@ SENTENCES: dict[str, tuple[str, str]] = {
     "notice_offer": (
         "有位置了：{place}，{start} 到 {end}。请在 {answer_by} 前答复。",
         "There is a place for you: {place}, from {start} to {end}. Please answer by {answer_by}.",
+    ),
+    "notice_offer_part": (
+        "有位置了：{place}，{start} 到 {end}，能充 {part_kwh} 度，不是全部 {whole_kwh} 度。请在 {answer_by} 前答复。",
+        (
+            "There is a place for you: {place}, from {start} to {end}, for {part_kwh} kWh and not for all {whole_kwh}. "
+            "Please answer by {answer_by}."
+        ),
     ),
     "notice_reserved": (
         "已为您保留 {place}，{start} 到 {end}，轮次“{call}”。",

@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 from scheduler.ledger import Ledger
-
-PART_KWH = 0.1
-"""A place that promises so much less than was asked for is for a part of it."""
+from scheduler.turns import is_part
 
 
 def whole_kwh(ledger: Ledger, household: str) -> list[float]:
     """What a household was given each time, oldest first. Whom we gave a place for a part of its need took no less by
     its own choice: that is left out.
     """
-    parts = {
-        turn.ended_ms
-        for turn in ledger.turns(household=household, states=["done"])
-        if turn.place is not None and turn.place.energy_kwh < turn.energy_kwh - PART_KWH
-    }
+    parts = {turn.ended_ms for turn in ledger.turns(household=household, states=["done"]) if is_part(turn)}
     had = ledger.deliveries([household], 0)
     return [one.energy_kwh for one in had if one.energy_kwh and one.unplugged_ms not in parts]

@@ -59,6 +59,8 @@ ANSWER_MIN = 10
 HOLD_MIN = 15
 SOON_MS = 10 * 60_000
 """So long before its start a turn is said to be soon; who accepts later than that knows."""
+PART_KWH = 0.1
+"""A place that promises so much less than was asked for is for a part of it."""
 LEAST_KWH = 3.0
 """No part of a need is smaller, unless the need is: nobody drives to a plug for less."""
 STALE_MS = 24 * 3_600_000
@@ -127,6 +129,11 @@ class Turn(Struct, frozen=True, kw_only=True):
 def held(turn: Turn | None) -> Place | None:
     """The place whose buckets the turn holds; None where it holds nothing."""
     return turn.place if turn is not None and turn.state in HOLDING else None
+
+
+def is_part(turn: Turn) -> bool:
+    """Whether its place is for a part of its need."""
+    return turn.place is not None and turn.place.energy_kwh < turn.energy_kwh - PART_KWH
 
 
 def is_live(turn: Turn | None) -> bool:

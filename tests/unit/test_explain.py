@@ -128,6 +128,14 @@ NOTICES = [
         "There is a place for you: 江宁路 1 号枪, from 22 Nov 17:00 to 22 Nov 18:00. Please answer by 22 Nov 17:10.",
     ),
     (
+        told(replace(offer(), energy_kwh=12.0), "offer", place="plug 1"),
+        "有位置了：plug 1，11月22日 17:00 到 11月22日 18:00，能充 7.0 度，不是全部 12.0 度。请在 11月22日 17:10 前答复。",
+        (
+            "There is a place for you: plug 1, from 22 Nov 17:00 to 22 Nov 18:00, for 7.0 kWh and not for all 12.0. "
+            "Please answer by 22 Nov 17:10."
+        ),
+    ),
+    (
         told(reserved(), "reserved", place="plug 1"),
         "已为您保留 plug 1，11月22日 17:00 到 11月22日 18:00，轮次“blue heron 4”。",
         "plug 1 is reserved for you from 22 Nov 17:00 to 22 Nov 18:00, turn “blue heron 4”.",
@@ -281,7 +289,7 @@ def test_a_wait_is_said_as_from_when_to_when():
 
 
 def test_a_promise_is_said_with_its_start_and_end_and_that_power_moves():
-    said = says(replace(reserved(), place=Place(PLUG, a_place().first, (7_000, 0))), AVERAGE)
+    said = says(replace(reserved(), energy_kwh=1.7, place=Place(PLUG, a_place().first, (7_000, 0))), AVERAGE)
     assert said[-2:] == [
         ("11月22日 17:00 开始，11月22日 17:30 结束。", "It starts at 22 Nov 17:00 and ends at 22 Nov 17:30."),
         (
@@ -297,8 +305,16 @@ def test_what_has_ended_is_not_said_to_begin():
     assert [one.code for one in explain(ended, decision)] == ["standing_less", "taken"]
 
 
+def test_a_place_for_a_part_of_the_need_says_so():
+    assert says(replace(reserved(), energy_kwh=12.0), AVERAGE)[-1] == (
+        "这次能充 7.0 度，不是全部 12.0 度。",
+        "It is for 7.0 kWh, and not for all 12.0.",
+    )
+    assert "part" not in {one.code for one in explain(reserved(), AVERAGE)}
+
+
 def test_what_begins_from_now_on_shares_no_power():
-    now_on = says(replace(reserved(), place=Place(PLUG, a_place().first, (0, 7_000))), AVERAGE)
+    now_on = says(replace(reserved(), energy_kwh=1.7, place=Place(PLUG, a_place().first, (0, 7_000))), AVERAGE)
     assert now_on[-1][1] == "It starts at 22 Nov 17:00 and ends at 22 Nov 17:30."
 
 
@@ -355,7 +371,7 @@ def test_no_sentence_is_without_a_test_here():
         *(zh for zh, _ in FORWARDS.values()),
     }
     shown = {code for code, (zh, _) in SENTENCES.items() if any(_could_be(zh, text) for text in said)}
-    assert set(SENTENCES) - shown == {"starts", "starts_at", "power_shared"}, "these have tests of their own"
+    assert set(SENTENCES) - shown == {"starts", "starts_at", "power_shared", "part"}, "these have tests of their own"
 
 
 @pytest.mark.parametrize("code", SENTENCES)
