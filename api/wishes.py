@@ -10,7 +10,7 @@ from api.turns import Turns
 from scheduler.accounts import Vehicle
 from scheduler.desk import Wish
 from scheduler.ledger import UnknownHousehold
-from scheduler.planning import kinds
+from scheduler.planning_request import kinds
 from scheduler.rules import RuleSet
 from scheduler.site_facts import most_w
 from scheduler.turns import Turn

@@ -14,12 +14,13 @@ from scheduler.estimate import Estimate
 from scheduler.explain import Decision
 from scheduler.ground import Ground
 from scheduler.ledger import OverLimit, Taken
-from scheduler.plan import Fixed, Plan, Plug, Problem, Request, weight_of
+from scheduler.plan import Fixed, Plan, Plug, Problem, weight_of
 from scheduler.plan_greedy import greedy
 from scheduler.plan_parts import with_parts
+from scheduler.planning_request import request, weighed
 from scheduler.quiet import QuietHours
 from scheduler.rules import GUESTS, IsWorkday, RuleSet, open_in, quota
-from scheduler.site_facts import Connector, SiteFacts
+from scheduler.site_facts import SiteFacts
 from scheduler.standing import WINDOW_MS, Standing, Waiting, in_order, occupied_min, penalties, standings
 from scheduler.tariff import fen_kwh
 from scheduler.turns import HOLDING, LEAST_KWH, WAITING, NotNow, Turn, age_ms, wants_from_ms
@@ -28,13 +29,6 @@ OFFER_AHEAD_MS = 30 * 60_000
 """A place is offered this long before it begins, at the earliest: until then it goes to whoever needs it most."""
 TURNOVER = 1
 """Buckets that a plug is kept free after each car, which may leave a little late."""
-USUAL_KWH = 20.0
-"""A need of so much weighs what its turn in the order does."""
-NEED_COUNTS = 0.7
-"""How much a larger need weighs more: 0 is not at all, 1 is in proportion."""
-FASTEST_AC_W = 22_000
-"""A car that takes more than this is one for direct current."""
-
 MOST_SAID = 100_000
 """Of so many turns it is remembered when they were said to begin."""
 
@@ -180,7 +174,7 @@ class Planning:
             tariff_fen_kwh=tuple(one.fen_kwh for one in hours),
             plugs=tuple(Plug(id=one.id, kind=one.type, max_w=one.max_w, min_w=one.least_w) for one in plugs),
             requests=tuple(
-                _request(turn, plugs, rules, _weight(turn, weight_of(rank, len(order))), self._turnover, first + 1)
+                request(turn, plugs, rules, weighed(turn, weight_of(rank, len(order))), self._turnover, first + 1)
                 for rank, turn in enumerate(order)
             ),
             fixed=tuple(Fixed(place=Place(one.id, first, (0,))) for one in plugs if self._ground.seen(one.id) != "free")
@@ -284,47 +278,3 @@ def _is_near(turn: Turn, first: int) -> bool:
 def _minutes(standing: dict[str, Standing], turn: Turn) -> float:
     mine = standing.get(turn.household or "")
     return mine.minutes if mine is not None else 0.0
-
-
-def _request(turn: Turn, plugs: Sequence[Connector], rules: RuleSet, weight: int, turnover: int, first: int) -> Request:
-    """What is planned for a turn; nothing begins before `first`."""
-    earliest, depart_by = -(-wants_from_ms(turn) // BUCKET_MS), bucket_at(turn.depart_by_ms)
-    return Request(
-        id=turn.id,
-        kinds=kinds(turn.max_w, plugs),
-        earliest=earliest,
-        depart_by=depart_by,
-        need_wh=max(1, round(_fitting_kwh(turn, depart_by - max(earliest, first), plugs) * 1_000)),
-        max_w=turn.max_w,
-        weight=weight,
-        flexible=turn.flexible,
-        compound=turn.compound,
-        turnover=turnover,
-        published=turn.place,
-        margin=-(-rules.move_margin_min * 60_000 // BUCKET_MS),
-        moves_at_night=not rules.stay_until_morning,
-    )
-
-
-def _fitting_kwh(turn: Turn, buckets: int, plugs: Sequence[Connector]) -> float:
-    """Its need; of a flexible wish what its time still allows, so that it is planned in its turn, and not after all
-    whose whole fits. Where that is less than anybody is given, the whole: there is no place for it.
-    """
-    most_w = min(turn.max_w, max((one.max_w for one in plugs), default=0))
-    most_kwh = buckets * most_w * BUCKET_MS / 3_600_000 / 1_000
-    if turn.flexible and LEAST_KWH <= most_kwh < turn.energy_kwh:
-        return most_kwh
-    return turn.energy_kwh
-
-
-def _weight(turn: Turn, weight: int) -> int:
-    """A larger need weighs more, though not in proportion, so that a plug over night goes to who can use it."""
-    larger: float = (turn.energy_kwh / USUAL_KWH) ** NEED_COUNTS
-    return max(1, round(weight * larger))
-
-
-def kinds(max_w: int, plugs: Sequence[Connector]) -> tuple[str, ...]:
-    """The plugs that a car fits, as far as its power tells: until its vehicle is known, no more does."""
-    there = sorted({one.type for one in plugs})
-    fitting = [one for one in there if (one == "GBT_DC") == (max_w > FASTEST_AC_W)]
-    return tuple(fitting or there)

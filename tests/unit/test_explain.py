@@ -129,7 +129,10 @@ NOTICES = [
     ),
     (
         told(replace(offer(), energy_kwh=12.0), "offer", place="plug 1"),
-        "有位置了：plug 1，11月22日 17:00 到 11月22日 18:00，能充 7.0 度，不是全部 12.0 度。请在 11月22日 17:10 前答复。",
+        (
+            "有位置了：plug 1，11月22日 17:00 到 11月22日 18:00，能充 7.0 度，不是全部 12.0 度。"
+            "请在 11月22日 17:10 前答复。"
+        ),
         (
             "There is a place for you: plug 1, from 22 Nov 17:00 to 22 Nov 18:00, for 7.0 kWh and not for all 12.0. "
             "Please answer by 22 Nov 17:10."

@@ -6,7 +6,8 @@ import pytest
 from msgspec.structs import replace
 
 from scheduler.buckets import BUCKET_MS, bucket_at
-from scheduler.planning import _weight, is_time_to_offer
+from scheduler.planning import is_time_to_offer
+from scheduler.planning_request import weighed
 from scheduler.quiet import QuietHours
 from tests.rounds import HOUR_MS, ONE, Neighbourhood, promised
 
@@ -85,7 +86,7 @@ def test_whose_time_is_short_for_its_need_is_planned_in_its_turn_with_what_fits(
 def test_a_larger_need_weighs_more_though_not_in_proportion():
     street = Neighbourhood()
     small, large = (street.turn(street.asks(one, kwh=kwh)) for one, kwh in (("h1", 5.0), ("h2", 20.0)))
-    assert _weight(small, 1_000) < _weight(large, 1_000) < 4 * _weight(small, 1_000)
+    assert weighed(small, 1_000) < weighed(large, 1_000) < 4 * weighed(small, 1_000)
 
 
 def test_who_was_given_less_goes_first():
