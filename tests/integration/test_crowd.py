@@ -166,7 +166,7 @@ def test_a_line_on_which_nothing_comes_any_more_is_made_anew(shared_broker):
         line.go_silent()
         devices.later_s += 20
         devices.until(lambda: devices.all[PILE].counters.resent == 1)
-        devices.later_s += 50  # more than the keep-alive from here on: something may have been heard after the first jump
+        devices.later_s += 50  # longer than the keep-alive by itself: something may have been heard after the first
         devices.until(lambda: devices.crowd.troubles == ["the broker fell silent"])
         line.speak_again()
         devices.until(lambda: len(service.heard("telemetry")) > 1)
