@@ -12,13 +12,14 @@ from contextlib import suppress
 from ingest.skew import AHEAD_MS
 from scheduler.alone import Around, not_alone
 from scheduler.beside import follow
+from scheduler.buckets import bucket_at
 from scheduler.desk import Desk
-from scheduler.elsewhere import WORKS
 from scheduler.ground import Charging, Ground, PlugNow
 from scheduler.meanwhile import EARLY_MS, is_asked, is_known
+from scheduler.plan import charged_by
 from scheduler.site_facts import SiteFacts
 from scheduler.stops import Stops
-from scheduler.turns import STALE_MS, NotNow, Turn
+from scheduler.turns import PART_KWH, STALE_MS, NotNow, Turn, is_part
 
 PAUSES_MS = 5 * 60_000
 """A car that was given nothing yet and wants nothing for so long is full, and one that takes power for so long after
@@ -117,8 +118,15 @@ class Arrivals:
             return False
         if active is not None and active.kind != "walk_in":
             return False
-        works = self._ground.seen(typed.place.connector) in WORKS
+        works = self._is_free_for(site.id, typed.place.connector, connector)
         return follow(self._desk, site, typed, connector, active, now_ms, works=works)
+
+    def _is_free_for(self, site: str, left: str, taken: str) -> bool:
+        """Whether who was promised the plug `taken` can have the one that is `left`, where it may stand already."""
+        seen = self._ground.seen(left)
+        there = self._typed(site, self._ground.plug(left)) if seen == "taken" else None
+        is_its_own = there is not None and there.place is not None and there.place.connector == taken
+        return seen in ("free", "arriving") or is_its_own
 
     def _typed(self, site: str, plug: PlugNow) -> Turn | None:
         """Whose code was typed there."""
@@ -142,7 +150,7 @@ class Arrivals:
             self._sessions[active.id] = plug.charging.session if plug.charging is not None else None
         had_kwh = plug.charging.energy_kwh if plug.charging is not None else 0.0
         has_ended = plug.charging is not None and plug.charging.ended
-        has_all = active.kind == "asked" and had_kwh >= active.energy_kwh  # who came without a turn may want more
+        has_all = _has_all(active, had_kwh, now_ms)
         wants_no_more = plug.full or has_ended or has_all
         is_charged = active.charged_ms is not None
         if wants_no_more == is_charged or (is_charged and not plug.power_w):
@@ -217,6 +225,16 @@ class Arrivals:
     def _came_ms(self, connector: str, charging: Charging | None, now_ms: int) -> int:
         seen_ms = self._plugged_ms.setdefault(connector, now_ms)
         return seen_ms if charging is None else min(seen_ms, charging.started_ms)
+
+
+def _has_all(active: Turn, had_kwh: float, now_ms: int) -> bool:
+    """Whether its car was given what was planned with; of who was promised a part that, once the time for it is over.
+    Who came without a turn may want more.
+    """
+    if active.kind != "asked" or active.place is None:
+        return False
+    is_over = is_part(active) and charged_by(active.place) <= bucket_at(now_ms)
+    return had_kwh >= (active.place.energy_kwh - PART_KWH if is_over else active.energy_kwh)
 
 
 def _is_awaited(turn: Turn, now_ms: int) -> bool:

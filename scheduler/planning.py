@@ -84,10 +84,14 @@ class Planning:
             place = plan.places.get(turn.id)
             if place is not None and is_time_to_offer(place.start_ms, rules.quiet, now_ms):
                 self._offer(turn, place, problem, rules.quiet, now_ms)
-            elif place != turn.place:
+            elif place != turn.place and not (place is None and self._is_unheard(turn.place)):
                 later.append((turn, place))
         if later:
             self._desk.plan_all(later, now_ms)
+
+    def _is_unheard(self, place: Place | None) -> bool:
+        """Whether its plug is only not heard of just now: what was published there is likely to hold again."""
+        return place is not None and self._ground.seen(place.connector) in ("silent", "unknown")
 
     def likely(self, turn: Turn, now_ms: int) -> Likely | None:
         """Where a turn would go at its site if it waited there, beside all who do; None where nowhere. Nothing is

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from scheduler.buckets import BUCKET_MS, bucket_at
-from scheduler.plan import Request
+from scheduler.plan import BUCKETS_PER_HOUR, Request
 from scheduler.rules import RuleSet
 from scheduler.site_facts import Connector
 from scheduler.turns import LEAST_KWH, Turn, wants_from_ms
@@ -26,7 +26,7 @@ def request(turn: Turn, plugs: Sequence[Connector], rules: RuleSet, weight: int,
         kinds=kinds(turn.max_w, plugs),
         earliest=earliest,
         depart_by=depart_by,
-        need_wh=max(1, round(_fitting_kwh(turn, depart_by - max(earliest, first), plugs) * 1_000)),
+        need_wh=_need_wh(turn, depart_by - max(earliest, first), plugs),
         max_w=turn.max_w,
         weight=weight,
         flexible=turn.flexible,
@@ -38,15 +38,15 @@ def request(turn: Turn, plugs: Sequence[Connector], rules: RuleSet, weight: int,
     )
 
 
-def _fitting_kwh(turn: Turn, buckets: int, plugs: Sequence[Connector]) -> float:
+def _need_wh(turn: Turn, buckets: int, plugs: Sequence[Connector]) -> int:
     """Its need; of a flexible wish what its time still allows, so that it is planned in its turn, and not after all
     whose whole fits. Where that is less than anybody is given, the whole: there is no place for it.
     """
-    most_w = min(turn.max_w, max((one.max_w for one in plugs), default=0))
-    most_kwh = buckets * most_w * BUCKET_MS / 3_600_000 / 1_000
-    if turn.flexible and LEAST_KWH <= most_kwh < turn.energy_kwh:
-        return most_kwh
-    return turn.energy_kwh
+    need_wh = max(1, round(turn.energy_kwh * 1_000))
+    fitting = kinds(turn.max_w, plugs)
+    most_w = min(turn.max_w, max((one.max_w for one in plugs if one.type in fitting), default=0))
+    most_wh = buckets * most_w // BUCKETS_PER_HOUR
+    return most_wh if turn.flexible and LEAST_KWH * 1_000 <= most_wh < need_wh else need_wh
 
 
 def weighed(turn: Turn, weight: int) -> int:

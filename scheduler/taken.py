@@ -10,6 +10,6 @@ def whole_kwh(ledger: Ledger, household: str) -> list[float]:
     """What a household was given each time, oldest first. Whom we gave a place for a part of its need took no less by
     its own choice: that is left out.
     """
-    parts = {turn.ended_ms for turn in ledger.turns(household=household, states=["done"]) if is_part(turn)}
+    parts = {turn.plugged_ms for turn in ledger.turns(household=household, states=["done"]) if is_part(turn)}
     had = ledger.deliveries([household], 0)
-    return [one.energy_kwh for one in had if one.energy_kwh and one.unplugged_ms not in parts]
+    return [one.energy_kwh for one in had if one.energy_kwh and one.plugged_ms not in parts]

@@ -404,7 +404,12 @@ def naive(problem, plan):
         drawn = list(place.watts)
         while drawn[-1] == 0:
             drawn.pop()
-        assert request.flexible or set(drawn) == {most}
+        waits = next(no for no, watts in enumerate(drawn) if watts)
+        if waits and not request.flexible:
+            assert not request.moves_at_night
+            assert problem.quiet[place.first + waits - FIRST]
+        assert request.flexible or set(drawn[waits:]) == {most}
+        assert request.moves_at_night or not problem.quiet[place.first - FIRST]
         charged = place.first + len(drawn)
         if not request.moves_at_night and problem.quiet[charged - 1 - FIRST]:
             for bucket in range(charged, min(request.depart_by, FIRST + 24)):

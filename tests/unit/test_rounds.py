@@ -5,11 +5,17 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
+from ingest.clock import rfc3339
 from scheduler.buckets import BUCKET_MS, bucket_at
+from scheduler.plan import Plug, shortest
 from scheduler.planning import is_time_to_offer
-from scheduler.planning_request import weighed
+from scheduler.planning_request import request, weighed
 from scheduler.quiet import QuietHours
-from tests.rounds import HOUR_MS, ONE, Neighbourhood, promised
+from scheduler.rules import RuleSet
+from scheduler.site_facts import Connector
+from tests.ledgers import a_turn
+from tests.rounds import HOUR_MS, ONE, Neighbourhood, promised, said_to
+from tests.stores import NINE_MS
 
 
 def test_from_the_wish_to_the_end():
@@ -56,6 +62,33 @@ def test_who_no_longer_has_a_place_in_the_plan_is_shown_none():
     assert street.turn(turn).place is not None
 
 
+def test_who_waits_keeps_its_place_in_the_plan_while_its_pile_is_only_not_heard_of():
+    street = Neighbourhood(piles=1)
+    turn = street.asks(kwh=14.0, hours=6, earliest_ms=street.now_ms + 2 * HOUR_MS)
+    street.later(1)
+    place = street.turn(turn).place
+    street.later(8, ONE.rpartition("/")[0])
+    assert street.turn(turn).place == place
+
+
+@pytest.mark.parametrize(
+    ("max_w", "plugs", "need_wh"),
+    [
+        (7_000, [Connector("a", 7_000)], 14_000),
+        (22_000, [Connector("a", 7_000), Connector("b", 60_000, type="GBT_DC")], 14_000),
+        (6_930, [Connector("a", 7_000)], 13_860),
+    ],
+)
+def test_a_flexible_wish_is_planned_with_what_its_own_plugs_give_in_its_time(max_w, plugs, need_wh):
+    start_ms = NINE_MS // BUCKET_MS * BUCKET_MS
+    turn = a_turn(
+        energy_kwh=20.0, max_w=max_w, flexible=True, earliest_ms=start_ms, depart_by_ms=start_ms + 8 * BUCKET_MS
+    )
+    asked = request(turn, plugs, RuleSet(site="jn-01", compounds=("k-01",)), 1_000, 0, bucket_at(start_ms))
+    assert asked.need_wh == need_wh
+    assert all(shortest(asked, Plug(id=one.id, kind=one.type, max_w=one.max_w)) <= 8 for one in plugs)
+
+
 def test_a_part_of_the_need_is_offered_where_the_whole_does_not_fit_and_does_not_lower_the_next_one():
     street = Neighbourhood(piles=1)
     turn = street.asks(kwh=13.0, hours=2, flexible=True)
@@ -68,10 +101,26 @@ def test_a_part_of_the_need_is_offered_where_the_whole_does_not_fit_and_does_not
     street.later(1)
     street.says(place.connector, "charging", kwh=4.0, since_ms=street.turn(turn).plugged_ms)
     street.later(30)
-    street.says(place.connector, "available")
+    street.says(place.connector, "available", since=rfc3339(street.now_ms - 40_000))
     street.later(1)
     assert street.turn(turn).state == "done"
     assert street.turn(street.asks(kwh=9.0)).energy_kwh == 9.0
+
+
+def test_who_was_given_a_part_is_told_to_move_when_its_time_is_over():
+    street = Neighbourhood(piles=1)
+    turn = street.asks(kwh=8.5, hours=1.25, flexible=True)
+    street.later(1)
+    street.desk.accept(turn, street.now_ms)
+    street.comes(turn)
+    street.later(1)
+    place, since_ms = street.turn(turn).place, street.turn(turn).plugged_ms
+    assert place.energy_kwh == 7.0
+    street.says(ONE, "charging", kwh=6.95, since_ms=since_ms, power_kw=7.0)
+    street.later((place.end_ms - street.now_ms) // 60_000 - 1)
+    assert street.turn(turn).charged_ms is None
+    street.later(2)
+    assert (street.turn(turn).charged_ms is None, said_to(street, turn)[-1]) == (False, "charged")
 
 
 def test_whose_time_is_short_for_its_need_is_planned_in_its_turn_with_what_fits():

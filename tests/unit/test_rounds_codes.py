@@ -134,6 +134,21 @@ def test_who_was_promised_the_plug_where_another_typed_its_code_has_the_plug_of_
     assert not street.ledger.imbalance()
 
 
+def test_nobody_is_moved_to_a_plug_where_a_stranger_s_car_stands():
+    street = Neighbourhood(piles=2)
+    place = Place(ONE, bucket_at(street.now_ms) + 1, (7_000,) * 4)
+    turn = given(street, "h1", place)
+    other = given(street, "h2", replace(place, connector=TWO))
+    street.later(12)
+    street.says(ONE, "charging", kwh=0.0)
+    street.later(3)
+    street.tokens[TWO] = street.turn(turn).code
+    street.says(TWO, "preparing", kwh=0.0)
+    street.later(1)
+    assert street.turn(other).place == replace(place, connector=TWO)
+    assert "moved" not in said_to(street, other)
+
+
 @pytest.mark.parametrize("comes_later", [0, 3])
 def test_two_who_plug_in_at_each_other_s_plug_have_both_their_turns(comes_later):
     street = Neighbourhood(piles=2)
