@@ -2,9 +2,9 @@
 
 Seeds are lived in processes of their own, as many at a time as asked for. The last line with --json is
 
-    {"demand_met_gain_points","gap_closed","jain","wait_p90_ratio","calibration": {"median","low","high"},
-     "wait_p90_ratio_bound","gap_closed_if_all_leave","gap_closed_if_all_do_at_once",
-     "conditions": [...], "solver_limit", "seeds", "days", "seconds"}
+    {"demand_met_gain_points","gap_closed","jain","wait_p90_ratio","calibration","first_come_met","bound",
+     "wait_p90_ratio_bound","gap_closed_if_all_leave","gap_closed_if_all_do_at_once": {"median","low","high"},
+     "conditions": [...], "policies": {...}, "solver_limit", "seeds", "days", "seconds"}
 """
 
 from __future__ import annotations
@@ -43,15 +43,15 @@ SCALED_BY = (9_001, 9_002, 9_003)
 FIRST_SEED = 101
 """Those before it were looked at while the policies were mended."""
 BOUND_SEEDS = 5
-IF = {
+OTHER_PEOPLE = {
     "all_leave": {"moves_told": 1.0},
     "all_do_at_once": {
         "moves_told": 1.0, "moves_told_min": 0.0, "beyond_min": 0.0, "never_comes": 0.0, "late_min": 0.0,
         "accepts": 1.0, "answers_min": 2.0,
     },
 }  # fmt: skip
-"""What is lived once more with the bound, to see what it is that nobody can know before: the same wishes of people who
-all leave when they are told; and who also all come, accept, and do so at once.
+"""Figures of behaviour that replace those of a set: the same wishes, of people who all leave when told, and of people
+who also all come, accept, and do so at once. Lived beside the bound, to see what nobody can know before.
 """
 
 
@@ -74,8 +74,8 @@ class _Kind(Struct, frozen=True):
     people: str
     real: bool
     scale: float
-    if_: str = ""
-    """One of IF, or people as they are."""
+    other_people: str = ""
+    """One of OTHER_PEOPLE, or "" for people as they are."""
 
 
 def study(asked: Asked, out: Path | None) -> dict[str, object]:
@@ -133,7 +133,7 @@ def live(kind: _Kind, seed: int, days: int) -> tuple[OneSeed, Bounds | None]:
     return one, Bounds(
         met=_most_met(wishes, place),
         wait_p90_min=least_wait_p90_min(wishes, place),
-        gap_closed_if={name: _gap_closed_if(replace(kind, if_=name), seed, days) for name in IF},
+        gap_closed_if={name: _gap_closed_if(replace(kind, other_people=name), seed, days) for name in OTHER_PEOPLE},
     )
 
 
@@ -173,7 +173,7 @@ def scale_of(kind: _Kind, days: int) -> float:
 def wishes_of(kind: _Kind, seed: int, days: int) -> list[Wished]:
     told = behaviour()
     visits = _visits() if kind.real else ()
-    people = {**told[kind.people], **IF.get(kind.if_, {})}
+    people = {**told[kind.people], **OTHER_PEOPLE.get(kind.other_people, {})}
     made = demand(told["place"], told["demand"], people, seed, BEGIN_MS, days, kind.scale, visits)
     return [Wished(*one) for one in made]
 

@@ -19,12 +19,14 @@ from scheduler.meanwhile import EARLY_MS, is_asked, is_known
 from scheduler.plan import charged_by
 from scheduler.site_facts import SiteFacts
 from scheduler.stops import Stops
-from scheduler.turns import PART_KWH, STALE_MS, NotNow, Turn, is_part
+from scheduler.turns import STALE_MS, NotNow, Turn, is_part
 
 PAUSES_MS = 5 * 60_000
 """A car that was given nothing yet and wants nothing for so long is full, and one that takes power for so long after
 it wanted none was not; before that it may be waking up, or keeping its battery warm.
 """
+NEARLY_KWH = 0.1
+"""A car that lacks no more than this of what its place promised has it."""
 HEARD_EVERY_MS = 3 * 3_600_000
 """How often it is kept that a car is still there."""
 
@@ -118,8 +120,8 @@ class Arrivals:
             return False
         if active is not None and active.kind != "walk_in":
             return False
-        works = self._is_free_for(site.id, typed.place.connector, connector)
-        return follow(self._desk, site, typed, connector, active, now_ms, works=works)
+        is_free = self._is_free_for(site.id, typed.place.connector, connector)
+        return follow(self._desk, site, typed, connector, active, now_ms, left_is_free=is_free)
 
     def _is_free_for(self, site: str, left: str, taken: str) -> bool:
         """Whether who was promised the plug `taken` can have the one that is `left`, where it may stand already."""
@@ -234,7 +236,7 @@ def _has_all(active: Turn, had_kwh: float, now_ms: int) -> bool:
     if active.kind != "asked" or active.place is None:
         return False
     is_over = is_part(active) and charged_by(active.place) <= bucket_at(now_ms)
-    return had_kwh >= (active.place.energy_kwh - PART_KWH if is_over else active.energy_kwh)
+    return had_kwh >= (active.place.energy_kwh - NEARLY_KWH if is_over else active.energy_kwh)
 
 
 def _is_awaited(turn: Turn, now_ms: int) -> bool:

@@ -12,19 +12,20 @@ from scheduler.turns import NotNow, Turn
 
 
 def follow(
-    desk: Desk, site: SiteFacts, turn: Turn, connector: str, walk_in: Turn | None, now_ms: int, *, works: bool
+    desk: Desk, site: SiteFacts, turn: Turn, connector: str, walk_in: Turn | None, now_ms: int, *, left_is_free: bool
 ) -> bool:
     """Its car is at that plug, where it may be charging as a walk-in: move the turn there and begin it, in one change.
 
     Its time and its power stay as they were promised. Whether it was possible: the plug must be of the same type, and
-    nobody else's until the turn is over, but for one who can have the plug of the turn instead, which `works`.
+    nobody else's until the turn is over, or promised to one who can
+    have the plug of the turn instead: `left_is_free` says that this plug is free, or that the other's car stands there.
     """
     if turn.place is None or not _is_alike(site, turn.place, connector):
         return False
     place = Place(connector, turn.place.first, turn.place.watts)
     claims = desk.ledger.claims(site.id, range(bucket_at(now_ms), place.end))
     others = {one.turn for one in claims if one.connector == connector and (walk_in is None or one.turn != walk_in.id)}
-    if len(others) > 1 or (others and not works):
+    if len(others) > 1 or (others and not left_is_free):
         return False
     try:
         moved = turns.plugged_in(turns.moved(turn, place, now_ms, desk.quiet(turn)), now_ms)
@@ -54,4 +55,4 @@ def _is_alike(site: SiteFacts, promised: Place, connector: str) -> bool:
     )
     if there is None or there.max_w < max(promised.watts):
         return False
-    return was is None or was.type == there.type
+    return was is None or was.type == there.type  # of a plug that left the inventory nothing is known against it

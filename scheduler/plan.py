@@ -47,11 +47,10 @@ class Request(Struct, frozen=True, kw_only=True):
     """Somebody who wants `need_wh` within the buckets [earliest, depart_by), at a plug of one of `kinds`.
 
     One that is not flexible charges at the most that car and plug can, from its first bucket to its last; where that is
-    at night, it is plugged in before, and waits. A flexible
-    one may be given less, or nothing for a while. `turnover` is how many buckets its plug is kept free after it, for a
-    car that likely stays longer. `published` is the place that its people were told; `margin` is how many buckets
-    somebody must gain before it is moved. Who does not move at night is plugged in
-    before the quiet hours and stays plugged until they are over.
+    at night, it is plugged in before, and waits. A flexible one may be given less, or nothing for a while.
+    `turnover` is how many buckets its plug is kept free after it, for a car that likely stays longer. `published` is
+    the place that its people were told; `margin` is how many buckets somebody must gain before it is moved. Who does
+    not move at night is plugged in before the quiet hours and stays plugged until they are over.
     """
 
     id: str

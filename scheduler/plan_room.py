@@ -44,8 +44,10 @@ class Site:
         self._fastest: dict[str, int] = {}
         self._leaves: dict[int, tuple[int, ...]] = {}
         self.wakes, self.awake = awake(problem.quiet)
-        self.begin: Room | None = None
-        """The room before anything is planned, once it is known: one problem begins from it many times."""
+        self.unplanned: Room | None = None
+        """The room before anything is planned. The first room that is made keeps a copy here, as one problem begins
+        from it many times.
+        """
         self._same = tuple(range(self.buckets + 1))
         self._after_awake = self.all_bits ^ ((1 << self.wakes[0]) - 1)
 
@@ -97,8 +99,8 @@ class Room:
 
     def __init__(self, site: Site) -> None:
         self.site = site
-        if site.begin is not None:
-            self.be(site.begin)
+        if site.unplanned is not None:
+            self.copy_from(site.unplanned)
             return
         problem = site.problem
         self.free = {plug.id: site.all_bits for plug in problem.plugs}
@@ -113,15 +115,15 @@ class Room:
             for plugs in site.fitting[request.id] if request.flexible else ():
                 most = full_w(request, plugs[0])
                 self.can_w(most, min(plugs[0].min_w, most))
-        site.begin = self.copy()
+        site.unplanned = self.copy()
 
     def copy(self) -> Room:
         twin = Room.__new__(Room)
-        twin.be(self)
+        twin.copy_from(self)
         return twin
 
-    def be(self, other: Room) -> None:
-        """The same as another, and no longer that one."""
+    def copy_from(self, other: Room) -> None:
+        """Take over all that another room knows; what changes in one from then on does not change the other."""
         self.site, self.free, self.left_w = other.site, dict(other.free), list(other.left_w)
         self.quota = {compound: list(quota) for compound, quota in other.quota.items()}
         self.masks, self.powered = dict(other.masks), dict(other.powered)

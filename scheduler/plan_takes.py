@@ -49,8 +49,8 @@ class Choice:
         self.plug_end = np.minimum(leaves + request.turnover, site.buckets)
         begins, ends = np.arange(self.low, self.high)[:, None], np.arange(self.low + 1, self.high + 1)[None, :]
         plugged = range(self.low, self.high) if request.flexible else site.comes(request)[self.low : self.high]
-        """Each row's, in which its power begins if it is not flexible."""
         self.plugged = np.array(plugged, dtype=int)
+        """By row, the bucket in which the car is plugged in; a row is one in which power begins."""
         ok = site.window(request) & site.open_bits & room.quota_bits(request.compound)
         allowed = np.array([_until(ok, at) for at in plugged], dtype=int)[:, None]
         free = [max(_until(room.free[plug.id], at) for plug in plugs) for at in plugged]

@@ -18,15 +18,17 @@ FASTEST_AC_W = 22_000
 """A car that takes more than this is one for direct current."""
 
 
-def request(turn: Turn, plugs: Sequence[Connector], rules: RuleSet, weight: int, turnover: int, first: int) -> Request:
-    """What is planned for a turn; nothing begins before `first`."""
+def request(
+    turn: Turn, plugs: Sequence[Connector], rules: RuleSet, weight: int, turnover: int, not_before: int
+) -> Request:
+    """What is planned for a turn. `not_before` is the first bucket with power: the one that runs is partly over."""
     earliest, depart_by = -(-wants_from_ms(turn) // BUCKET_MS), bucket_at(turn.depart_by_ms)
     return Request(
         id=turn.id,
         kinds=kinds(turn.max_w, plugs),
         earliest=earliest,
         depart_by=depart_by,
-        need_wh=_need_wh(turn, depart_by - max(earliest, first), plugs),
+        need_wh=_need_wh(turn, depart_by - max(earliest, not_before), plugs),
         max_w=turn.max_w,
         weight=weight,
         flexible=turn.flexible,
@@ -39,8 +41,8 @@ def request(turn: Turn, plugs: Sequence[Connector], rules: RuleSet, weight: int,
 
 
 def _need_wh(turn: Turn, buckets: int, plugs: Sequence[Connector]) -> int:
-    """Its need; of a flexible wish what its time still allows, so that it is planned in its turn, and not after all
-    whose whole fits. Where that is less than anybody is given, the whole: there is no place for it.
+    """Its need in Wh; of a flexible wish what its time still allows, so that it is planned in its turn, and not after
+    all whose whole fits. Where even that is less than LEAST_KWH, the whole, for which no place is found.
     """
     need_wh = max(1, round(turn.energy_kwh * 1_000))
     fitting = kinds(turn.max_w, plugs)

@@ -66,8 +66,8 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "The power of this site goes from car to car; yours is charged by {end}.",
     ),
     "part": (
-        "这次能充 {part_kwh} 度，不是全部 {whole_kwh} 度。",
-        "It is for {part_kwh} kWh, and not for all {whole_kwh}.",
+        "这次能充 {part_kwh} 度（您申请的是 {whole_kwh} 度）。",
+        "It is for {part_kwh} kWh of the {whole_kwh} kWh that you asked for.",
     ),
     # --- what would bring it forward ---------------------------------------------------------------------------------
     "leave_later": ("如果晚些离开，就更容易排上。", "It would be easier if you could leave later."),
@@ -102,10 +102,13 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "There is a place for you: {place}, from {start} to {end}. Please answer by {answer_by}.",
     ),
     "notice_offer_part": (
-        "有位置了：{place}，{start} 到 {end}，能充 {part_kwh} 度，不是全部 {whole_kwh} 度。请在 {answer_by} 前答复。",
         (
-            "There is a place for you: {place}, from {start} to {end}, for {part_kwh} kWh and not for all {whole_kwh}. "
-            "Please answer by {answer_by}."
+            "有位置了：{place}，{start} 到 {end}，能充 {part_kwh} 度（您申请的是 {whole_kwh} 度）。"
+            "请在 {answer_by} 前答复。"
+        ),
+        (
+            "There is a place for you: {place}, from {start} to {end}, for {part_kwh} of the {whole_kwh} kWh "
+            "that you asked for. Please answer by {answer_by}."
         ),
     ),
     "notice_reserved": (
@@ -131,25 +134,28 @@ SENTENCES: dict[str, tuple[str, str]] = {
     ),
     "notice_charged": ("已充好，请在 {until} 前把车开走。", "It is charged. Please move your car by {until}."),
     "notice_stopped": (
-        "{place} 出了故障，您的车充不上电了。请把车开走并结束这个轮次，然后可以重新申请。",
+        "{place} 出了故障，已停止充电。请把车开走并结束这个轮次，之后可以重新申请。",
         "{place} is out of order and gives no more. Please move your car and end this turn; you may ask again.",
     ),
     "notice_stopped_had": (
-        "{place} 出了故障，您的车充到 {had_kwh} 度后停了。请把车开走并结束这个轮次，然后可以重新申请。",
+        "{place} 出了故障，您的车充了 {had_kwh} 度后停了。请把车开走并结束这个轮次，之后可以重新申请。",
         (
             "{place} is out of order, and your car gets no more there than the {had_kwh} kWh that it has. "
             "Please move it and end this turn; you may ask again."
         ),
     ),
     "notice_unheard": (
-        "{place} 失联了，可能已停止充电。请去看看；如果停了，请把车开走并结束这个轮次，然后可以重新申请。",
+        "{place} 离线了，可能已停止充电。请去看一下；如果停了，请把车开走并结束这个轮次，之后可以重新申请。",
         (
             "{place} is not heard of and may have stopped. Please have a look: if it has, "
             "move your car and end this turn; you may ask again."
         ),
     ),
     "notice_unheard_had": (
-        "{place} 失联，之前充了 {had_kwh} 度，可能已停止。请去看看；如果停了，请把车开走并结束这个轮次，就能重新申请。",
+        (
+            "{place} 离线了，离线前您的车充了 {had_kwh} 度，现在可能已停止充电。"
+            "请去看一下；如果停了，请把车开走并结束这个轮次，之后可以重新申请。"
+        ),
         (
             "{place} is not heard of since your car had {had_kwh} kWh, and may have stopped. Please have a look: "
             "if it has, move your car and end this turn; you may ask again."
@@ -196,7 +202,7 @@ SENTENCES: dict[str, tuple[str, str]] = {
     # --- why a promise was not kept as it was made, within the sentences before --------------------------------------
     "why_BLOCKED": ("车位被占用", "the bay is blocked"),
     "why_BROKEN_CHARGER": ("充电桩出了故障", "the pile is broken"),
-    "why_POWER_OUTAGE": ("整个站点断电或失联", "the whole site is down"),
+    "why_POWER_OUTAGE": ("整个站点断电或离线", "the whole site is down"),
 }
 
 

@@ -159,8 +159,8 @@ def _bounded(one: Condition) -> list[str]:
     return [
         f"- Who knew all demand beforehand could meet {found.bound.median:.1%} at most: some never come, and",
         "  power or plugs do not suffice at some hours.",
-        f"- Lunchong closes {found.gap_closed.median:.2f} of the gap. Had all left when told, it would",
-        f"  close {left:.2f}; had all come and accepted too, and done all of it at once, {done:.2f}.",
+        f"- Lunchong closes {found.gap_closed.median:.2f} of the gap. Where all leave when told, it closes {left:.2f}",
+        f"  of the gap of those people; where all come and accept too, and do all of it at once, {done:.2f}.",
         "  What is missing then is lost to its own decisions, to demand that it does not know yet, or to a bound that",
         "  is too high.",
         "- Who comes for the night and finds no plug waits until morning. Whoever charges whom it plugs in, even",

@@ -6,12 +6,13 @@ import json
 import re
 import subprocess
 from contextlib import suppress
+from math import inf
 from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
 
-from lunchong.study import BEGIN_MS, QUICK, _Kind, live, place_of, study, wishes_of
+from lunchong.study import BEGIN_MS, OTHER_PEOPLE, QUICK, _Kind, live, place_of, study, wishes_of
 from scheduler.ledger_memory import MemoryLedger
 from scheduler.plan_greedy import greedy
 from scheduler.study import POLICIES
@@ -45,7 +46,7 @@ def test_the_figures_of_a_week_make_sense(quick):
     assert all(found[name]["low"] <= found[name]["median"] <= found[name]["high"] for name in HEADLINE)
     assert "exchanges" in found["solver_limit"]
     assert 0 < found["wait_p90_ratio_bound"]["median"] <= found["wait_p90_ratio"]["median"]
-    assert found["gap_closed_if_all_leave"]["median"] > found["gap_closed"]["median"]
+    assert all(found[f"gap_closed_if_{name}"]["median"] <= 1 for name in OTHER_PEOPLE)
 
 
 @pytest.mark.slow
@@ -92,6 +93,14 @@ def test_two_lives_of_one_seed_are_the_same_and_the_books_balance():
     one, bound = live(KIND, 3, 1)
     assert (one, bound) == live(KIND, 3, 1)
     assert not one.books_wrong
+
+
+def test_other_people_want_the_same_and_do_as_told():
+    usual, prompt = (wishes_of(replace(KIND, other_people=name), 3, 7) for name in ("", "all_do_at_once"))
+    assert [(one.asks_ms, one.energy_kwh) for one in prompt[:1]] == [(one.asks_ms, one.energy_kwh) for one in usual[:1]]
+    assert any(inf in (one.late_min, one.leaves_told_min) for one in usual)
+    assert not any(one.late_min or one.leaves_told_min or one.beyond_min for one in prompt)
+    assert all(all(one.accepts) for one in prompt)
 
 
 def test_under_lunchong_nobody_stands_where_another_does_and_nobody_gets_more_than_it_asked_for():

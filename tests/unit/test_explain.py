@@ -130,12 +130,12 @@ NOTICES = [
     (
         told(replace(offer(), energy_kwh=12.0), "offer", place="plug 1"),
         (
-            "有位置了：plug 1，11月22日 17:00 到 11月22日 18:00，能充 7.0 度，不是全部 12.0 度。"
+            "有位置了：plug 1，11月22日 17:00 到 11月22日 18:00，能充 7.0 度（您申请的是 12.0 度）。"
             "请在 11月22日 17:10 前答复。"
         ),
         (
-            "There is a place for you: plug 1, from 22 Nov 17:00 to 22 Nov 18:00, for 7.0 kWh and not for all 12.0. "
-            "Please answer by 22 Nov 17:10."
+            "There is a place for you: plug 1, from 22 Nov 17:00 to 22 Nov 18:00, for 7.0 of the 12.0 kWh "
+            "that you asked for. Please answer by 22 Nov 17:10."
         ),
     ),
     (
@@ -175,12 +175,12 @@ NOTICES = [
     ),
     (
         told(turns.plugged_in(reserved(), NINE_MS), "stopped", place="plug 1"),
-        "plug 1 出了故障，您的车充不上电了。请把车开走并结束这个轮次，然后可以重新申请。",
+        "plug 1 出了故障，已停止充电。请把车开走并结束这个轮次，之后可以重新申请。",
         "plug 1 is out of order and gives no more. Please move your car and end this turn; you may ask again.",
     ),
     (
         told(turns.plugged_in(reserved(), NINE_MS), "stopped", place="plug 1", had_kwh="4.5"),
-        "plug 1 出了故障，您的车充到 4.5 度后停了。请把车开走并结束这个轮次，然后可以重新申请。",
+        "plug 1 出了故障，您的车充了 4.5 度后停了。请把车开走并结束这个轮次，之后可以重新申请。",
         (
             "plug 1 is out of order, and your car gets no more there than the 4.5 kWh that it has. "
             "Please move it and end this turn; you may ask again."
@@ -188,7 +188,7 @@ NOTICES = [
     ),
     (
         told(turns.plugged_in(reserved(), NINE_MS), "unheard", place="plug 1"),
-        "plug 1 失联了，可能已停止充电。请去看看；如果停了，请把车开走并结束这个轮次，然后可以重新申请。",
+        "plug 1 离线了，可能已停止充电。请去看一下；如果停了，请把车开走并结束这个轮次，之后可以重新申请。",
         (
             "plug 1 is not heard of and may have stopped. Please have a look: if it has, "
             "move your car and end this turn; you may ask again."
@@ -196,7 +196,10 @@ NOTICES = [
     ),
     (
         Said("unheard", said={"place": "plug 1", "had_kwh": "4.5"}).sentence(None),
-        "plug 1 失联，之前充了 4.5 度，可能已停止。请去看看；如果停了，请把车开走并结束这个轮次，就能重新申请。",
+        (
+            "plug 1 离线了，离线前您的车充了 4.5 度，现在可能已停止充电。"
+            "请去看一下；如果停了，请把车开走并结束这个轮次，之后可以重新申请。"
+        ),
         (
             "plug 1 is not heard of since your car had 4.5 kWh, and may have stopped. Please have a look: "
             "if it has, move your car and end this turn; you may ask again."
@@ -243,7 +246,7 @@ NOTICES = [
     ),
     (
         told(turns.failed(reserved(), "POWER_OUTAGE", NINE_MS), "failed"),
-        "很抱歉，因为整个站点断电或失联，我们没能为您保留位置。下一个空位先给您。",
+        "很抱歉，因为整个站点断电或离线，我们没能为您保留位置。下一个空位先给您。",
         (
             "We are sorry: because the whole site is down we could not keep your place. "
             "The next free one is offered to you."
@@ -310,8 +313,8 @@ def test_what_has_ended_is_not_said_to_begin():
 
 def test_a_place_for_a_part_of_the_need_says_so():
     assert says(replace(reserved(), energy_kwh=12.0), AVERAGE)[-1] == (
-        "这次能充 7.0 度，不是全部 12.0 度。",
-        "It is for 7.0 kWh, and not for all 12.0.",
+        "这次能充 7.0 度（您申请的是 12.0 度）。",
+        "It is for 7.0 kWh of the 12.0 kWh that you asked for.",
     )
     assert "part" not in {one.code for one in explain(reserved(), AVERAGE)}
 
