@@ -17,8 +17,8 @@ def follow(
     """Its car is at that plug, where it may be charging as a walk-in: move the turn there and begin it, in one change.
 
     Its time and its power stay as they were promised. Whether it was possible: the plug must be of the same type, and
-    nobody else's until the turn is over, or promised to one who can
-    have the plug of the turn instead: `left_is_free` says that this plug is free, or that the other's car stands there.
+    nobody else's until the turn is over, or promised to one who can have the plug of the turn instead. `left_is_free`
+    says that this one is free, or that the other's car stands there already.
     """
     if turn.place is None or not _is_alike(site, turn.place, connector):
         return False
